@@ -1,0 +1,1 @@
+//! Control plane: admin API, customer API, webhooks.

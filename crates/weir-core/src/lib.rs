@@ -1,0 +1,11 @@
+//! The rules of Weir: who may do how much, and what it costs.
+//!
+//! Pure: no I/O, clock, async, serde, randomness or floats. The same input gives the same output.
+//! The way through the files is bottom-up, as listed here; a file imports only from files above
+//! its own line.
+
+pub mod id;
+pub mod ledger;
+pub mod money;
+pub mod time;
+pub mod usage;

@@ -1,0 +1,1 @@
+//! Live state: clock, accounts in memory, admission, settlement, group commit, outbox.

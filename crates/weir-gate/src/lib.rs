@@ -1,0 +1,1 @@
+//! Data plane: HTTP in and out, the pipeline, SSE relay.

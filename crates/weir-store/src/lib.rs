@@ -1,0 +1,1 @@
+//! Durability: records, journal and embedded SQLite. Never decides.

@@ -1,0 +1,1 @@
+//! Words on the wire: header names, error documents, JSON bodies.

@@ -1,0 +1,3 @@
+//! The one door to automation.
+
+fn main() {}
