@@ -5,7 +5,10 @@
 //! its own line.
 
 pub mod id;
-pub mod ledger;
 pub mod money;
 pub mod time;
 pub mod usage;
+
+pub mod ledger;
+pub mod model;
+pub mod operation;
