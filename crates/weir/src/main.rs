@@ -1,3 +1,15 @@
-//! The weir command.
+//! The weir command: usage control for AI APIs.
+//!
+//! The `mod` lines stand bottom-up: a file imports only from files above its own line.
 
-fn main() {}
+mod upstream;
+
+mod command;
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}
