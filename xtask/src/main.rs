@@ -1,3 +1,49 @@
-//! The one door to automation.
+//! The one door to automation: `cargo xtask VERB`, one file per verb.
 
-fn main() {}
+mod step;
+
+mod tidy;
+
+mod sdk;
+
+mod test;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["test"] => test::run(&root(), test::Extent::Everything),
+        ["test", "--quick"] => test::run(&root(), test::Extent::WithoutSdks),
+        ["tidy"] => tidy::run(&root()),
+        _ => {
+            // Nothing is left to be done when stderr is gone too.
+            let _ = io::stderr().write_all(HELP.as_bytes());
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+const HELP: &str = "\
+usage: cargo xtask VERB
+
+  test [--quick]  format, house rules, lints, and every test; --quick leaves out the SDKs
+  tidy            the house rules alone: layers, imports, file lengths, banned words
+";

@@ -379,7 +379,8 @@ mod tests {
         for path in ["/.", "/a/../b", "/a/."] {
             assert_eq!(check_path(path), Err(InvalidPath::DotSegment), "{path}");
         }
-        for path in ["/%2e%2e/a", "/a%2Fb", "/a%5cb", "/%61i/chat", "/a%", "/a%2", "/a%zz", "/%00"] {
+        for path in ["/%2e%2e/a", "/a%2Fb", "/a%5cb", "/%61i/chat", "/a%", "/a%2", "/a%zz", "/%00"]
+        {
             assert_eq!(check_path(path), Err(InvalidPath::EncodedCharacter), "{path}");
         }
         for path in ["/a\\b", "/a b", "/a\u{1}"] {

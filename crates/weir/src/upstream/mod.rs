@@ -11,11 +11,12 @@ mod knobs;
 mod text;
 mod usage;
 
+mod call;
 mod stats;
 
-mod body;
-mod call;
 mod reply;
+
+mod body;
 
 mod chat;
 mod completion;

@@ -1,0 +1,43 @@
+//! `cargo xtask test`: everything that must hold before a change is merged.
+
+use std::path::Path;
+
+use crate::sdk;
+use crate::step::{self, program, say, step};
+use crate::tidy;
+
+/// How much is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All, with the vendors' SDKs and nginx, which are installed where they are missing.
+    Everything,
+    /// Only what needs nothing but the Rust toolchain; tests of SDKs say that they are skipped.
+    WithoutSdks,
+}
+
+/// Format, house rules, lints, prerequisites, tests; the cheap ones first.
+///
+/// # Errors
+///
+/// The first step that fails; later ones are not begun.
+pub(crate) fn run(root: &Path, extent: Extent) -> anyhow::Result<()> {
+    step("format", || step::run(program("cargo", root).args(["fmt", "--all", "--check"])))?;
+    step("house rules", || tidy::run(root))?;
+    step("lints", || {
+        let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        step::run(program("cargo", root).args(lints))
+    })?;
+    let mut tests = program("cargo", root);
+    tests.args(["test", "--workspace", "--locked"]);
+    match extent {
+        Extent::Everything => {
+            step("packages of the machine", || sdk::install_packages(root))?;
+            step("Python SDK", || sdk::install_python(root))?;
+            step("JavaScript SDK", || sdk::install_javascript(root))?;
+            tests.env(sdk::PLACE_VARIABLE, sdk::place(root));
+        }
+        Extent::WithoutSdks => say("== SDKs and nginx: left out (--quick)")?,
+    }
+    step("tests", || step::run(&mut tests))?;
+    say("== all passed")
+}
