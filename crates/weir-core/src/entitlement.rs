@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::key::{Key, KeyType};
-use crate::limit::{Rule, Unit};
 use crate::plan::{Billing, Boost, BoostEffect, Limit, Plan, Target};
 use crate::policy::{Policy, Route};
 use crate::time::Timestamp;
@@ -48,7 +47,7 @@ impl Entitlement {
         for limit in &base {
             let applied = apply(limit, class_of(limit, policy), &acting);
             listed.push(applied.clone());
-            match (&limit.target, applied.limit.rule.is_unlimited()) {
+            match (&limit.target, applied.limit.rule.quota().is_none()) {
                 (_, true) => {}
                 (Target::Model(_), false) => models.push(applied),
                 (_, false) => general.push(applied),
@@ -61,7 +60,7 @@ impl Entitlement {
             for limit in route_limits(route, &plan, own, &base) {
                 let applied = apply(&limit, Some(&route.class), &acting);
                 listed.push(applied.clone());
-                if !applied.limit.rule.is_unlimited() {
+                if !applied.limit.rule.quota().is_none() {
                     here.push(applied);
                 }
             }
@@ -160,7 +159,7 @@ fn with_own(limits: &[Limit], own: &[Limit], wanted: impl Fn(&Limit) -> bool) ->
 fn route_limits(route: &Route, plan: &Plan, own: &[Limit], base: &[Limit]) -> Vec<Limit> {
     let class_is_limited = base.iter().any(|limit| {
         matches!(&limit.target, Target::Class(class) if *class == route.class)
-            && !limit.rule.is_unlimited()
+            && !limit.rule.quota().is_none()
     });
     route
         .limits
@@ -188,7 +187,7 @@ fn class_of<'a>(limit: &'a Limit, policy: &'a Policy) -> Option<&'a str> {
 fn apply(limit: &Limit, class: Option<&str>, boosts: &[&Boost]) -> Applied {
     let mut rule = limit.rule.clone();
     let mut boosted = false;
-    let named = |boost: &Boost| *boost.limit == *limit.name;
+    let named = |boost: &Boost| &*boost.limit == limit.name;
     let covers = |boost: &Boost| {
         named(boost) || &*boost.limit == "*" || class.is_some_and(|class| *boost.limit == *class)
     };
@@ -199,12 +198,12 @@ fn apply(limit: &Limit, class: Option<&str>, boosts: &[&Boost]) -> Applied {
     if let (Some(value), Some(quota)) = (value.max(), rule.quota())
         && value > quota
     {
-        rule = rule.with_quota(value);
+        rule = rule.with_quota(Some(value));
         boosted = true;
     }
     for boost in boosts.iter().filter(|boost| covers(boost)) {
         if let BoostEffect::MultiplierPpm(ppm) = boost.effect
-            && !rule.is_unlimited()
+            && !rule.quota().is_none()
         {
             rule = rule.scaled(ppm);
             boosted = true;
@@ -220,13 +219,4 @@ fn next_change(boosts: &[Boost], now: Timestamp) -> Timestamp {
         .filter(|edge| *edge > now)
         .min()
         .unwrap_or(Timestamp::MAX)
-}
-
-/// The unit in which an account is told how much of a limit is left.
-pub fn unit_name(rule: &Rule) -> &'static str {
-    match rule.unit() {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-        Unit::Credits => "credits",
-    }
 }

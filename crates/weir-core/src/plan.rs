@@ -44,7 +44,7 @@ pub struct Limit {
     pub id: LimitId,
     /// The name: `ai`, `ai.tokens`, `all`, `model:gpt-*`, `route:POST /ai/chat`, `key:ai`,
     /// `concurrency`.
-    pub name: Arc<str>,
+    pub name: &'static str,
     /// Which calls it counts.
     pub target: Target,
     /// How many, in what time.

@@ -1,0 +1,585 @@
+//! One call: admitted, renewed while it streams, settled once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_core::account::Account;
+use weir_core::admit::{Ask, Grant, Refusal, Shortage, Used, Views};
+use weir_core::ledger::{Call, Flags};
+use weir_core::money::Nano;
+use weir_core::operation::RouteIndex;
+use weir_core::policy::{OnLowBalance, OnMissingUsage, Policy, Route, RoutePrice};
+use weir_core::price::{Bound, Contract, Offer};
+use weir_core::time::Timestamp;
+use weir_core::usage::{Meter, Usage};
+use weir_core::wallet::Hold;
+use weir_store::commit::Commit;
+use weir_store::health::StoreHealth;
+use weir_store::op::CallId;
+
+use crate::cell::{KeyCell, KeyState, Live};
+use crate::engine::Engine;
+use crate::posting::ChargePosting;
+use crate::running::Running;
+
+/// A call that wants to be made.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The policy by which its route was found.
+    pub policy: &'a Arc<Policy>,
+    /// Its route.
+    pub index: RouteIndex,
+    /// The key that makes it.
+    pub key: &'a Arc<KeyCell>,
+    /// What that key may do.
+    pub state: &'a Arc<KeyState>,
+    /// The model it names.
+    pub model: Option<&'a str>,
+    /// Whether it may use what limits keep in reserve.
+    pub urgent: bool,
+    /// Its id, for the ledger.
+    pub request_id: &'a str,
+    /// How large it may become, or, of a stream, how much of it is held for at a time.
+    pub bound: Bound,
+    /// The most output tokens per choice that will be forwarded, if there is a bound at all.
+    pub output_max: Option<u64>,
+}
+
+/// What admission came to.
+#[derive(Debug)]
+pub enum Admission {
+    /// The call may be made.
+    Granted(Ticket),
+    /// It may not; nothing was changed.
+    Refused(Refused),
+    /// The policy changed since the route was found: look again.
+    Stale,
+}
+
+/// Why a call may not be made, and where its limits stand.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub why: Why,
+    /// Where the limits stand that count it.
+    pub views: Views,
+    /// What the wallet has, on plans that are charged.
+    pub available: Option<Nano>,
+    /// The decision's time.
+    pub at: Timestamp,
+}
+
+/// Why a call may not be made.
+#[derive(Debug)]
+pub enum Why {
+    /// By the rules.
+    Rules(Refusal),
+    /// The wallet does not cover it; of its output bound it would cover this.
+    Credits(Shortage, Option<u64>),
+    /// The model has no price.
+    UnknownModel,
+    /// Charges cannot be recorded.
+    Store(StoreHealth),
+}
+
+/// Leave to make a call. Dropped before [`Ticket::sent`] it gives everything back; dropped after,
+/// it settles by what was noted last.
+#[derive(Debug)]
+#[must_use = "a ticket is the duty to settle"]
+pub struct Ticket(Option<Box<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    engine: Arc<Engine>,
+    policy: Arc<Policy>,
+    index: RouteIndex,
+    key: Arc<KeyCell>,
+    state: Arc<KeyState>,
+    model: Option<Box<str>>,
+    request_id: Box<str>,
+    grant: Grant,
+    price: Option<Box<str>>,
+    contract: Option<Arc<Contract>>,
+    charged: bool,
+    urgent: bool,
+    bound: Bound,
+    output_max: Option<u64>,
+    tokens: u64,
+    worth: Nano,
+    sent: bool,
+    running: Option<Arc<Running>>,
+    at: Timestamp,
+    views: Views,
+    available: Option<Nano>,
+    clamped: Option<u64>,
+}
+
+/// The credit does not cover more output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Exhausted {
+    /// What is available.
+    pub available: Nano,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// What the upstream reported.
+    pub reported: Option<Usage>,
+    /// What it produced, as counted on the way.
+    pub produced: Usage,
+    /// Whether it is charged at all: not if the upstream answered with an error.
+    pub free: bool,
+    /// What was out of the ordinary.
+    pub flags: Flags,
+}
+
+/// What settling came to.
+#[derive(Debug)]
+pub struct Settled {
+    /// What was charged, on plans that are charged.
+    pub charge: Option<Nano>,
+    /// What the wallet has left, on plans that are charged.
+    pub available: Option<Nano>,
+    /// To be awaited before the client may see the call as complete.
+    pub commit: Option<Commit>,
+    /// What was used, as it is charged and counted.
+    pub usage: Usage,
+    /// What it cost, or would have cost on a plan that is not charged.
+    pub worth: Nano,
+}
+
+impl Engine {
+    /// Decides on a call and takes what it needs: limits and hold together, or nothing.
+    pub fn admit(self: &Arc<Self>, wanted: &Wanted<'_>) -> Admission {
+        let Some(route) = wanted.policy.route(wanted.index) else { return Admission::Stale };
+        let clock = self.now();
+        let cell = &wanted.key.account;
+        let mut live = cell.live.lock();
+        if !self.refresh(cell, &mut live, clock) || live.policy != wanted.policy.number() {
+            return Admission::Stale;
+        }
+        let charged = live.account.entitlement.is_charged() && route.price != RoutePrice::Free;
+        let price = match price_name(wanted.policy, route, wanted.model, live.contract.as_deref()) {
+            Some(name) => Some(name),
+            None if charged => return refused(Why::UnknownModel, &live, wanted, route, clock),
+            None => None,
+        };
+        if charged && self.health() != StoreHealth::Ok {
+            return refused(Why::Store(self.health()), &live, wanted, route, clock);
+        }
+        let contract = live.contract.clone();
+        let offer = price.as_deref().and_then(|name| {
+            wanted.policy.prices().offer(name, contract.as_deref(), clock).ok()
+        });
+        let before = self.totals(&live, price.as_deref(), clock);
+        let mut bound = wanted.bound;
+        let mut clamped = None;
+        let grant = loop {
+            let worth = offer.map_or(Nano::ZERO, |offer| offer.quote_worst(&bound, &before));
+            let ask = ask_of(wanted, route, &bound, worth, charged);
+            match live.account.admit(&ask, clock) {
+                Ok(grant) => break (grant, worth, ask.tokens),
+                Err(Refusal::Credits(short)) => {
+                    let affordable = offer.and_then(|offer| {
+                        offer.affordable_output(&bound, &before, short.available)
+                    });
+                    let lower = affordable.filter(|output| {
+                        route.on_low_balance == OnLowBalance::Clamp
+                            && *output >= route.min_output_tokens
+                            && *output < bound.output
+                    });
+                    let Some(lower) = lower else {
+                        let why = Why::Credits(short, affordable);
+                        return refused(why, &live, wanted, route, clock);
+                    };
+                    bound.output = lower;
+                    clamped = Some(lower);
+                }
+                Err(why) => return refused(Why::Rules(why), &live, wanted, route, clock),
+            }
+        };
+        let (grant, worth, tokens) = grant;
+        let at = live.account.latest();
+        let ask = ask_of(wanted, route, &bound, worth, charged);
+        let views = live.account.views(&ask, at);
+        let available = charged_available(&live, at);
+        self.touch(cell);
+        drop(live);
+        wanted.key.last_used_us.store(at.micros(), Ordering::Relaxed);
+        Admission::Granted(Ticket(Some(Box::new(Open {
+            engine: Arc::clone(self),
+            policy: Arc::clone(wanted.policy),
+            index: wanted.index,
+            key: Arc::clone(wanted.key),
+            state: Arc::clone(wanted.state),
+            model: wanted.model.map(Into::into),
+            request_id: wanted.request_id.into(),
+            grant,
+            price,
+            contract,
+            charged,
+            urgent: wanted.urgent,
+            bound,
+            output_max: clamped.or(wanted.output_max),
+            tokens,
+            worth,
+            sent: false,
+            running: None,
+            at,
+            views,
+            available,
+            clamped,
+        }))))
+    }
+
+    /// Whether the request limits would let the call pass: asked before its body is read.
+    pub fn peek(&self, wanted: &Wanted<'_>) -> Result<(), Refused> {
+        let Some(route) = wanted.policy.route(wanted.index) else { return Ok(()) };
+        let clock = self.now();
+        let cell = &wanted.key.account;
+        let mut live = cell.live.lock();
+        if !self.refresh(cell, &mut live, clock) || live.policy != wanted.policy.number() {
+            return Ok(()); // admission will see it
+        }
+        let ask = ask_of(wanted, route, &wanted.bound, Nano::ZERO, false);
+        match live.account.peek(&ask, clock) {
+            Ok(()) => Ok(()),
+            Err(why) => match refused(Why::Rules(why), &live, wanted, route, clock) {
+                Admission::Refused(refused) => Err(refused),
+                Admission::Granted(_) | Admission::Stale => Ok(()),
+            },
+        }
+    }
+}
+
+impl Ticket {
+    /// Where the limits stood when it was granted.
+    pub fn views(&self) -> &Views {
+        &self.open().views
+    }
+
+    /// When it was granted.
+    pub fn at(&self) -> Timestamp {
+        self.open().at
+    }
+
+    /// What the wallet had left after the hold, on plans that are charged.
+    pub fn available(&self) -> Option<Nano> {
+        self.open().available
+    }
+
+    /// The output bound to which the call was lowered, if it was.
+    pub fn clamped_output(&self) -> Option<u64> {
+        self.open().clamped
+    }
+
+    /// Whether it is paid from the wallet.
+    pub fn is_charged(&self) -> bool {
+        self.open().charged
+    }
+
+    /// From now on something may have reached an upstream: the call counts.
+    pub fn sent(&mut self) {
+        if let Some(open) = self.0.as_deref_mut() {
+            open.sent = true;
+        }
+    }
+
+    /// Lets a charged stream be charged up to what is noted, should the process die.
+    pub fn checkpointed(&mut self) {
+        let Some(open) = self.0.as_deref_mut() else { return };
+        if !open.charged || open.running.is_some() {
+            return;
+        }
+        let call = CallId(open.engine.next_id());
+        let running = Arc::new(Running::new(
+            call,
+            open.key.account.id,
+            open.call_facts(),
+            open.request_id.clone(),
+        ));
+        open.engine.running().begin(&running);
+        open.running = Some(running);
+    }
+
+    /// Notes what was produced so far and renews the hold where that nears what is held.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] when the wallet does not cover more; what is held already stays held.
+    pub fn produced(&mut self, usage: &Usage) -> Result<(), Exhausted> {
+        let Some(open) = self.0.as_deref_mut() else { return Ok(()) };
+        if let Some(running) = &open.running {
+            running.note(usage);
+        }
+        let output = usage.output();
+        let covered = open.bound.output.saturating_mul(open.bound.choices);
+        if !open.charged || output <= covered / 2 {
+            return Ok(());
+        }
+        open.renew(output)
+    }
+
+    /// Ends the call: charges what was used, frees the rest of the hold, corrects the limits.
+    pub fn settle(mut self, outcome: &Outcome) -> Option<Settled> {
+        self.0.take().map(|open| open.settle(outcome))
+    }
+
+    /// Gives everything back: the call was never sent.
+    pub fn void(mut self) {
+        if let Some(open) = self.0.take() {
+            open.void();
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "only `settle` and `void` empty it, and they consume it")]
+    fn open(&self) -> &Open {
+        self.0.as_deref().expect("a ticket is open until it is consumed")
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(open) = self.0.take() else { return };
+        if !open.sent {
+            return open.void();
+        }
+        let produced = open.running.as_ref().map(|running| running.noted()).unwrap_or_default();
+        let flags = Flags::UPSTREAM_BROKE;
+        // Whoever dropped it cannot wait for the commit; it goes its way nevertheless.
+        drop(open.settle(&Outcome { produced, flags, ..Outcome::default() }));
+    }
+}
+
+impl Open {
+    fn route(&self) -> Option<&Route> {
+        self.policy.route(self.index)
+    }
+
+    fn ask<'a>(&'a self, route: &'a Route) -> Ask<'a> {
+        Ask {
+            index: self.index,
+            route,
+            key: self.key.id,
+            key_limits: &self.state.limits,
+            model: self.model.as_deref(),
+            urgent: self.urgent,
+            tokens: self.tokens,
+            worth: self.worth,
+            hold: self.held_if_charged(),
+        }
+    }
+
+    fn call_facts(&self) -> Call {
+        Call {
+            key: Some(self.key.id),
+            route: self.route().map_or("", |route| route.pattern.as_str()).into(),
+            model: self.model.clone().unwrap_or_default(),
+            price: self.price.clone().unwrap_or_default(),
+            usage: Usage::NONE,
+            pico: 0,
+            held: self.held(),
+            flags: Flags::default(),
+        }
+    }
+
+    fn held(&self) -> Nano {
+        self.grant.hold.as_ref().map_or(Nano::ZERO, Hold::amount)
+    }
+
+    fn held_if_charged(&self) -> Option<Nano> {
+        self.grant.hold.as_ref().map(Hold::amount)
+    }
+
+    /// Holds for a step more than was produced, if the wallet covers it.
+    fn renew(&mut self, output: u64) -> Result<(), Exhausted> {
+        let Some(route) = self.policy.route(self.index) else { return Ok(()) };
+        let step = route.hold_output_tokens.max(1);
+        let per_choice = output.div_ceil(self.bound.choices.max(1));
+        let ahead = per_choice.saturating_add(step);
+        let ahead = self.output_max.map_or(ahead, |max| ahead.min(max.max(per_choice)));
+        if ahead <= self.bound.output {
+            return Ok(());
+        }
+        let mut live = self.key.account.live.lock();
+        let clock = self.engine.now();
+        let now = live.account.observe(clock);
+        let before = self.engine.totals(&live, self.price.as_deref(), now);
+        let Some(offer) = self.offer() else { return Ok(()) };
+        let wider = Bound { output: ahead, ..self.bound };
+        let wanted = offer.quote_worst(&wider, &before);
+        let more = wanted - self.held();
+        let Some(hold) = self.grant.hold.as_mut() else { return Ok(()) };
+        match live.account.wallet.extend(hold, more, now) {
+            Ok(()) => {
+                self.bound = wider;
+                Ok(())
+            }
+            // What is held still covers some output: it ends only when that is used up.
+            Err(_) if output < self.bound.output.saturating_mul(self.bound.choices) => Ok(()),
+            Err(short) => Err(Exhausted { available: short.available }),
+        }
+    }
+
+    fn offer(&self) -> Option<Offer<'_>> {
+        let name = self.price.as_deref()?;
+        self.policy.prices().offer(name, self.contract.as_deref(), self.at).ok()
+    }
+
+    fn void(mut self) {
+        let grant = std::mem::take(&mut self.grant);
+        let Some(route) = self.route() else { return };
+        let mut live = self.key.account.live.lock();
+        let clock = self.engine.now();
+        live.account.void(grant, &self.ask(route), clock);
+        self.engine.touch(&self.key.account);
+    }
+
+    fn settle(mut self: Box<Self>, outcome: &Outcome) -> Settled {
+        let engine = Arc::clone(&self.engine);
+        let mut live = self.key.account.live.lock();
+        let clock = engine.now();
+        let now = live.account.observe(clock);
+        let before = engine.totals(&live, self.price.as_deref(), now);
+        let bill = self.bill(outcome, &before);
+        if let Some(route) = self.route() {
+            let used = Used { tokens: bill.usage.tokens(), worth: bill.amount };
+            live.account.settle_limits(&self.grant, &self.ask(route), used, clock);
+        }
+        let mut settled = Settled {
+            charge: None,
+            available: None,
+            commit: None,
+            usage: bill.usage,
+            worth: bill.amount,
+        };
+        if let Some(hold) = self.grant.hold.take() {
+            let posting = self.posting(&bill, hold.amount(), now);
+            settled.commit = engine.post_charge(&mut live, hold, posting);
+            settled.charge = Some(bill.amount);
+            settled.available = charged_available(&live, now);
+        }
+        engine.touch(&self.key.account);
+        settled
+    }
+
+    fn posting(&self, bill: &Bill, held: Nano, now: Timestamp) -> ChargePosting<'_> {
+        let call = (!bill.free).then(|| Call {
+            usage: bill.usage,
+            pico: bill.pico,
+            flags: bill.flags,
+            held,
+            ..self.call_facts()
+        });
+        ChargePosting {
+            amount: bill.amount,
+            call,
+            reference: &self.request_id,
+            policy: self.policy.number(),
+            running: self.running.as_ref(),
+            at: now,
+        }
+    }
+
+    /// What the call costs by what is known of its usage.
+    fn bill(&self, outcome: &Outcome, before: &Usage) -> Bill {
+        if outcome.free {
+            let usage = Usage::NONE.with(Meter::Request, 1);
+            return Bill { usage, free: true, flags: outcome.flags, ..Bill::default() };
+        }
+        let missing = self.route().map(|route| route.on_missing_usage).unwrap_or_default();
+        let (usage, flags) = match outcome.reported {
+            Some(usage) => (usage, outcome.flags),
+            None => (outcome.produced, outcome.flags.and(Flags::ESTIMATED)),
+        };
+        let usage = usage.with(Meter::Request, 1);
+        let by_rule = match (outcome.reported, missing) {
+            (Some(_), _) | (None, OnMissingUsage::Estimate) => None,
+            (None, OnMissingUsage::Hold) => Some(self.held()),
+            (None, OnMissingUsage::Free) => Some(Nano::ZERO),
+        };
+        if let Some(amount) = by_rule {
+            return Bill { usage, amount, pico: 0, free: false, flags };
+        }
+        let Some(offer) = self.offer() else { return Bill { usage, flags, ..Bill::default() } };
+        match offer.charge(&usage, before) {
+            Ok(charge) => {
+                let above = self.charged && charge.amount > self.held();
+                let flags = if above { flags.and(Flags::ABOVE_HOLD) } else { flags };
+                Bill { usage, amount: charge.amount, pico: charge.pico, free: false, flags }
+            }
+            // Nonsense of the upstream that no posting can hold: charged as if it had said nothing.
+            Err(_) => {
+                let flags = flags.and(Flags::IMPLAUSIBLE).and(Flags::ESTIMATED);
+                Bill { usage, amount: self.held(), pico: 0, free: false, flags }
+            }
+        }
+    }
+}
+
+/// What a call costs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bill {
+    usage: Usage,
+    amount: Nano,
+    pico: u128,
+    free: bool,
+    flags: Flags,
+}
+
+/// The name of the price of a call; `None` where nothing has a price.
+fn price_name(
+    policy: &Policy,
+    route: &Route,
+    model: Option<&str>,
+    contract: Option<&Contract>,
+) -> Option<Box<str>> {
+    match (&route.price, model) {
+        (RoutePrice::Free, _) | (RoutePrice::ByModel, None) => None,
+        (RoutePrice::Named(name), _) => Some((**name).into()),
+        (RoutePrice::ByModel, Some(model)) => policy
+            .price_name_of_model(model)
+            .map(Into::into)
+            .or_else(|| contract.and_then(|own| own.own.price(model)).map(|_| model.into())),
+    }
+}
+
+fn ask_of<'a>(
+    wanted: &'a Wanted<'_>,
+    route: &'a Route,
+    bound: &Bound,
+    worth: Nano,
+    charged: bool,
+) -> Ask<'a> {
+    let output = bound.output.saturating_mul(bound.choices);
+    Ask {
+        index: wanted.index,
+        route,
+        key: wanted.key.id,
+        key_limits: &wanted.state.limits,
+        model: wanted.model,
+        urgent: wanted.urgent,
+        tokens: bound.input.saturating_add(output),
+        worth,
+        hold: charged.then_some(worth),
+    }
+}
+
+fn refused(
+    why: Why,
+    live: &Live,
+    wanted: &Wanted<'_>,
+    route: &Route,
+    clock: Timestamp,
+) -> Admission {
+    let at = live.account.latest().max(clock);
+    let ask = ask_of(wanted, route, &wanted.bound, Nano::ZERO, false);
+    let views = live.account.views(&ask, at);
+    Admission::Refused(Refused { why, views, available: charged_available(live, at), at })
+}
+
+fn charged_available(live: &Live, now: Timestamp) -> Option<Nano> {
+    let Account { entitlement, wallet, .. } = &live.account;
+    entitlement.is_charged().then(|| wallet.available(now))
+}

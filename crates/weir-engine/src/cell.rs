@@ -1,0 +1,128 @@
+//! Accounts and keys in memory: what a call reads without a lock, and what it changes under one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use weir_core::account::Account;
+use weir_core::entitlement::Applied;
+use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq};
+use weir_core::key::Key;
+use weir_core::money::Nano;
+use weir_core::plan::{Boost, Limit};
+use weir_core::price::Contract;
+use weir_core::time::Timestamp;
+use weir_core::usage::Usage;
+
+use crate::record::{AccountRecord, BoostRecord, KeyRecord};
+use crate::secret::SecretDigest;
+
+/// An account in memory.
+#[derive(Debug)]
+pub struct AccountCell {
+    /// Its id.
+    pub id: AccountId,
+    /// What the operator set, as it is kept.
+    pub record: ArcSwap<AccountRecord>,
+    pub(crate) live: Mutex<Live>,
+    /// Whether it waits to be written behind.
+    pub(crate) dirty: AtomicBool,
+}
+
+/// What calls change of an account, under one lock.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) account: Account,
+    /// The policy that the entitlement was worked out from.
+    pub(crate) policy: PolicyNumber,
+    /// Values of its own for limits.
+    pub(crate) own: Vec<Limit>,
+    pub(crate) boosts: Vec<(Boost, BoostRecord)>,
+    pub(crate) contract: Option<Arc<Contract>>,
+    /// What was used of each price in the present billing period.
+    pub(crate) totals: Totals,
+    /// The last entry of the account in the ledger.
+    pub(crate) last_entry: Seq,
+    pub(crate) keys: Vec<Arc<KeyCell>>,
+    pub(crate) last_top_up: Nano,
+    /// Whether the account was deleted while calls were in flight.
+    pub(crate) gone: bool,
+}
+
+/// What was used of each price since the billing period began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) since: Timestamp,
+    pub(crate) used: BTreeMap<Box<str>, Usage>,
+}
+
+/// A key in memory.
+#[derive(Debug)]
+pub struct KeyCell {
+    /// Its id.
+    pub id: KeyId,
+    /// Whose it is.
+    pub account: Arc<AccountCell>,
+    /// What it may do; changed as a whole.
+    pub state: ArcSwap<KeyState>,
+    pub(crate) last_used_us: AtomicI64,
+}
+
+/// What a key may do.
+#[derive(Clone, Debug)]
+pub struct KeyState {
+    /// The rules of the core for it.
+    pub key: Key,
+    /// The same as it is kept.
+    pub record: KeyRecord,
+    /// What it is found by.
+    pub digest: SecretDigest,
+    /// Limits of its own, resolved.
+    pub own: Vec<Limit>,
+    /// All limits that count its calls beside the account's.
+    pub limits: Box<[Applied]>,
+}
+
+impl Totals {
+    /// What was used of a price; nothing if a new period has begun.
+    pub(crate) fn of(&self, price: &str, period_start: Timestamp) -> Usage {
+        if self.since != period_start {
+            return Usage::NONE;
+        }
+        self.used.get(price).copied().unwrap_or(Usage::NONE)
+    }
+
+    /// Adds a call's usage.
+    pub(crate) fn add(&mut self, price: &str, usage: &Usage, period_start: Timestamp) {
+        if self.since != period_start {
+            self.used.clear();
+            self.since = period_start;
+        }
+        match self.used.get_mut(price) {
+            Some(total) => {
+                for (meter, amount) in usage.amounts() {
+                    total.record(meter, total.of(meter).saturating_add(amount));
+                }
+            }
+            None => {
+                self.used.insert(price.into(), *usage);
+            }
+        }
+    }
+}
+
+impl Live {
+    pub(crate) fn boost(&self, id: BoostId) -> Option<&(Boost, BoostRecord)> {
+        self.boosts.iter().find(|(boost, _)| boost.id == id)
+    }
+}
+
+impl KeyCell {
+    /// When it last made a call that was let through, if ever since the process started.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let micros = self.last_used_us.load(Ordering::Relaxed);
+        (micros > 0).then(|| Timestamp::from_micros(micros))
+    }
+}

@@ -1,0 +1,222 @@
+//! The live state of everything: policy, accounts and keys in memory, the journal behind them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use weir_core::entitlement::Entitlement;
+use weir_core::id::{AccountId, KeyId, PolicyNumber};
+use weir_core::money::Nano;
+use weir_core::names::LimitNames;
+use weir_core::plan::Boost;
+use weir_core::policy::Policy;
+use weir_core::price::Period;
+use weir_core::time::Timestamp;
+use weir_core::usage::Usage;
+use weir_store::health::StoreHealth;
+
+use crate::cell::{AccountCell, KeyCell, KeyState, Live};
+use crate::clock::Clock;
+use crate::journal::Journal;
+use crate::running::RunningCalls;
+use crate::secret::{SecretDigest, is_surely_wrong};
+use crate::tally::Tallies;
+
+/// The live state of everything.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) clock: Clock,
+    pub(crate) settings: EngineSettings,
+    pub(crate) policy: ArcSwap<Policy>,
+    pub(crate) names: Mutex<LimitNames>,
+    /// What accounts without own values and boosts share, by plan, for the present policy.
+    shared: Mutex<(PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>)>,
+    pub(crate) keys: papaya::HashMap<SecretDigest, Arc<KeyCell>>,
+    pub(crate) key_ids: papaya::HashMap<KeyId, Arc<KeyCell>>,
+    pub(crate) accounts: papaya::HashMap<AccountId, Arc<AccountCell>>,
+    pub(crate) journal: Journal,
+    pub(crate) running: RunningCalls,
+    pub(crate) tallies: Tallies,
+    pub(crate) dirty: Mutex<Vec<Arc<AccountCell>>>,
+    /// Changes through the API take turns: each is checked, made durable, then shown.
+    pub(crate) changes: tokio::sync::Mutex<()>,
+    last_id: AtomicU64,
+    debt_nano: AtomicU64,
+}
+
+/// What the engine is told at start.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// What key secrets begin with.
+    pub key_prefix: String,
+    /// The currency of all money, ISO 4217.
+    pub currency: String,
+}
+
+impl Engine {
+    pub(crate) fn assemble(
+        clock: Clock,
+        settings: EngineSettings,
+        policy: Policy,
+        names: LimitNames,
+        journal: Journal,
+    ) -> Self {
+        let number = policy.number();
+        Self {
+            clock,
+            settings,
+            policy: ArcSwap::from_pointee(policy),
+            names: Mutex::new(names),
+            shared: Mutex::new((number, HashMap::new())),
+            keys: papaya::HashMap::new(),
+            key_ids: papaya::HashMap::new(),
+            accounts: papaya::HashMap::new(),
+            journal,
+            running: RunningCalls::default(),
+            tallies: Tallies::default(),
+            dirty: Mutex::default(),
+            changes: tokio::sync::Mutex::default(),
+            last_id: AtomicU64::new(0),
+            debt_nano: AtomicU64::new(0),
+        }
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the operator decided.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// The currency of all money, ISO 4217.
+    pub fn currency(&self) -> &str {
+        &self.settings.currency
+    }
+
+    /// Whether charges can be recorded.
+    pub fn health(&self) -> StoreHealth {
+        self.journal.store().health()
+    }
+
+    /// The key of that secret. A secret that is surely none of ours is refused without a lookup.
+    pub fn identify(&self, secret: &str) -> Option<Arc<KeyCell>> {
+        if is_surely_wrong(secret, &self.settings.key_prefix) {
+            return None;
+        }
+        self.keys.pin().get(&SecretDigest::of(secret.as_bytes())).map(Arc::clone)
+    }
+
+    /// The account of that id.
+    pub fn account(&self, id: AccountId) -> Option<Arc<AccountCell>> {
+        self.accounts.pin().get(&id).map(Arc::clone)
+    }
+
+    /// The key of that id.
+    pub fn key(&self, id: KeyId) -> Option<Arc<KeyCell>> {
+        self.key_ids.pin().get(&id).map(Arc::clone)
+    }
+
+    /// How many charged streams are running.
+    pub fn running_streams(&self) -> usize {
+        self.running.count()
+    }
+
+    /// All debt that was ever taken on since the process started.
+    pub fn debt_total(&self) -> Nano {
+        Nano::new(i64::try_from(self.debt_nano.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn count_debt(&self, debt: Nano) {
+        self.debt_nano.fetch_add(debt.get().max(0).unsigned_abs(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn running(&self) -> &RunningCalls {
+        &self.running
+    }
+
+    /// A new id: the time in milliseconds and a count within it, ascending, below 2^63.
+    pub(crate) fn next_id(&self) -> u64 {
+        let floor = u64::try_from(self.now().millis()).unwrap_or(0) << ID_COUNT_BITS;
+        let draw = |last: u64| Some(floor.max(last + 1));
+        match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, draw) {
+            Ok(last) | Err(last) => floor.max(last + 1),
+        }
+    }
+
+    /// No id up to this one is drawn again.
+    pub(crate) fn skip_ids(&self, used: u64) {
+        self.last_id.fetch_max(used, Ordering::Relaxed);
+    }
+
+    /// Brings what an account may do up to date: a new policy, a boost that began or ended.
+    /// `false`: the account is gone.
+    pub(crate) fn refresh(&self, cell: &AccountCell, live: &mut Live, clock: Timestamp) -> bool {
+        if live.gone {
+            return false;
+        }
+        let now = live.account.observe(clock);
+        let policy = self.policy.load();
+        if live.policy == policy.number() && now < live.account.entitlement.valid_until() {
+            return true;
+        }
+        let record = cell.record.load();
+        self.entitle(live, &policy, &record.plan, now);
+        true
+    }
+
+    /// Puts an account on a plan of this policy, with its own values and boosts.
+    pub(crate) fn entitle(&self, live: &mut Live, policy: &Policy, plan: &str, now: Timestamp) {
+        // A policy that lacks a plan in use is never accepted; if it were, the old terms go on.
+        let Some(plan) = policy.plan(plan) else { return };
+        live.boosts.retain(|(boost, _)| boost.until > now);
+        let entitlement = if live.own.is_empty() && live.boosts.is_empty() {
+            self.shared_entitlement(policy, plan, now)
+        } else {
+            let boosts: Vec<Boost> = live.boosts.iter().map(|(boost, _)| boost.clone()).collect();
+            Arc::new(Entitlement::new(policy, Arc::clone(plan), &live.own, &boosts, now))
+        };
+        live.account.entitle(entitlement, now);
+        live.policy = policy.number();
+        for key in &live.keys {
+            let state = key.state.load();
+            let limits = live.account.entitlement.for_key(&state.key, &state.own);
+            if limits != state.limits {
+                live.account.entitle_key(key.id, &state.limits, &limits, now);
+                key.state.store(Arc::new(KeyState { limits, ..KeyState::clone(&state) }));
+            }
+        }
+    }
+
+    fn shared_entitlement(
+        &self,
+        policy: &Policy,
+        plan: &Arc<weir_core::plan::Plan>,
+        now: Timestamp,
+    ) -> Arc<Entitlement> {
+        let mut shared = self.shared.lock();
+        if shared.0 != policy.number() {
+            *shared = (policy.number(), HashMap::new());
+        }
+        let fresh = || Arc::new(Entitlement::new(policy, Arc::clone(plan), &[], &[], now));
+        Arc::clone(shared.1.entry(Arc::clone(&plan.name)).or_insert_with(fresh))
+    }
+
+    /// Marks an account to be written behind.
+    pub(crate) fn touch(&self, cell: &Arc<AccountCell>) {
+        if !cell.dirty.swap(true, Ordering::AcqRel) {
+            self.dirty.lock().push(Arc::clone(cell));
+        }
+    }
+
+    /// What the account used of a price in the present billing period.
+    pub(crate) fn totals(&self, live: &Live, price: Option<&str>, now: Timestamp) -> Usage {
+        price.map_or(Usage::NONE, |price| live.totals.of(price, Period::Month.start(now)))
+    }
+}
+
+const ID_COUNT_BITS: u32 = 20;
