@@ -30,7 +30,7 @@ pub struct Entry {
     pub policy: PolicyNumber,
     /// Words of whoever posted it.
     pub note: Option<Box<str>>,
-    /// The terms of the credit, on entries that bring credit.
+    /// The terms of the credit, on entries that bring credit or bring it back.
     pub terms: Option<Terms>,
     /// Which credit a debit used up, or a refund brought back, in order.
     pub draws: SmallVec<[Draw; 1]>,
@@ -47,7 +47,7 @@ pub enum EntryKind {
     Grant,
     /// The price of a call, or of other metered work.
     Charge,
-    /// The part of a price that no credit covered: it takes the balance below zero.
+    /// The part of a price that neither credit nor the credit line covered.
     Debt,
     /// A charge taken back, wholly or in part.
     Refund,

@@ -10,5 +10,12 @@ pub mod time;
 pub mod usage;
 
 pub mod ledger;
+pub mod price;
+
+pub mod grant;
+pub mod wallet;
+
+pub mod alert;
+
 pub mod model;
 pub mod operation;

@@ -52,6 +52,14 @@ impl Nano {
         }
     }
 
+    /// `self - other`, or `None` where that cannot be kept.
+    pub const fn checked_sub(self, other: Self) -> Option<Self> {
+        match self.0.checked_sub(other.0) {
+            Some(difference) => Some(Self(difference)),
+            None => None,
+        }
+    }
+
     /// `self + other`, held at the ends of what can be kept.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
