@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 /// Credit of one entry, as far as it is left.
 ///
-/// Invariant: `remaining > 0` while it stands in a [`Grants`].
+/// Invariant: `remaining > 0` while a wallet has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grant {
     /// The entry that brought it.
