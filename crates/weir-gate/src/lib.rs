@@ -1,1 +1,4 @@
 //! Data plane: HTTP in and out, the pipeline, SSE relay.
+
+pub mod json;
+pub mod sse;
