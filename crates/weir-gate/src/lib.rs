@@ -2,3 +2,5 @@
 
 pub mod json;
 pub mod sse;
+
+pub mod tally;
