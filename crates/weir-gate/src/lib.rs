@@ -2,5 +2,6 @@
 
 pub mod json;
 pub mod sse;
-
 pub mod tally;
+
+pub mod ask;
