@@ -150,7 +150,8 @@ struct Gap {
 }
 
 impl Endpoint {
-    /// The endpoint that a path ends with.
+    /// The endpoint that a path ends with. A route with `usage = "anthropic"` is [`Self::Messages`]
+    /// whatever its path: from its members alone such a body is taken for [`Self::Chat`].
     pub fn of_path(path: &str) -> Option<Self> {
         let mut segments = path.trim_end_matches('/').rsplit('/');
         let last = segments.next()?;

@@ -78,6 +78,8 @@ pub struct Tally {
 pub struct Tallied {
     /// What the upstream reported; none if it reported nothing that can be used. Where a stream
     /// broke off before its output was reported, output is what was produced ([`Flags::ESTIMATED`]).
+    /// Where [`Flags::IMPLAUSIBLE`] is set a figure may be as large as [`PLAUSIBLE_MAX`]: whoever
+    /// charges bounds it by what the call could have cost.
     pub usage: Option<Usage>,
     /// Output as counted from the text itself ([`estimated_tokens`]); it never has input.
     pub produced: Usage,
