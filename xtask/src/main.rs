@@ -35,8 +35,13 @@ fn main() -> ExitCode {
 }
 
 /// The folder of the workspace.
+///
+/// cargo tells it anew at each run: what was compiled in is another clone's, where two clones
+/// share a target folder.
 fn root() -> PathBuf {
-    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let mut root =
+        manifest.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     root.pop();
     root
 }
