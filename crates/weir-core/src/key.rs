@@ -58,8 +58,6 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// When it was withdrawn: at once, or at the end of a rotation's overlap.
     pub revoked_at: Option<Timestamp>,
-    /// Its own limits by the name of a class, `all`, `concurrency` or a model pattern.
-    pub limits: Box<[(Box<str>, Rule)]>,
     /// How much it may spend, and how often that begins anew.
     pub spend_cap: Option<SpendCap>,
     /// The most urgent priority that it may use.
@@ -242,7 +240,6 @@ mod tests {
             allowed_ips: None,
             expires_at: None,
             revoked_at: None,
-            limits: Box::default(),
             spend_cap: None,
             urgency: Urgency::Normal,
         }

@@ -21,6 +21,7 @@ use crate::cell::{KeyCell, KeyState, Live};
 use crate::engine::Engine;
 use crate::posting::ChargePosting;
 use crate::running::Running;
+use crate::tally::Counted;
 
 /// A call that wants to be made.
 #[derive(Debug)]
@@ -132,6 +133,10 @@ pub struct Outcome {
     pub free: bool,
     /// What was out of the ordinary.
     pub flags: Flags,
+    /// The status that the client got.
+    pub status: u16,
+    /// From the call's arrival to the end of its answer, in milliseconds.
+    pub latency_ms: u64,
 }
 
 /// What settling came to.
@@ -454,17 +459,20 @@ impl Open {
             usage: bill.usage,
             worth: bill.amount,
         };
+        let counted = self.counted(&bill, outcome, now);
         if let Some(hold) = self.grant.hold.take() {
-            let posting = self.posting(&bill, hold.amount(), now);
+            let posting = self.posting(&bill, hold.amount(), counted);
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);
             settled.available = charged_available(&live, now);
+        } else {
+            engine.tallies.count(&counted);
         }
         engine.touch(&self.key.account);
         settled
     }
 
-    fn posting(&self, bill: &Bill, held: Nano, now: Timestamp) -> ChargePosting<'_> {
+    fn posting<'a>(&'a self, bill: &Bill, held: Nano, counted: Counted<'a>) -> ChargePosting<'a> {
         let call = (!bill.free).then(|| Call {
             usage: bill.usage,
             pico: bill.pico,
@@ -478,7 +486,24 @@ impl Open {
             reference: &self.request_id,
             policy: self.policy.number(),
             running: self.running.as_ref(),
-            at: now,
+            at: counted.at,
+            counted,
+        }
+    }
+
+    fn counted(&self, bill: &Bill, outcome: &Outcome, at: Timestamp) -> Counted<'_> {
+        Counted {
+            account: self.key.account.id,
+            key: self.key.id,
+            policy: &self.policy,
+            route: self.index,
+            model: self.model.as_deref().unwrap_or_default(),
+            status: outcome.status,
+            limited: false,
+            usage: bill.usage,
+            charged: if self.charged { bill.amount } else { Nano::ZERO },
+            latency_ms: outcome.latency_ms,
+            at,
         }
     }
 

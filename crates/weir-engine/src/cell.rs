@@ -46,7 +46,6 @@ pub(crate) struct Live {
     /// The last entry of the account in the ledger.
     pub(crate) last_entry: Seq,
     pub(crate) keys: Vec<Arc<KeyCell>>,
-    pub(crate) last_top_up: Nano,
     /// Whether the account was deleted while calls were in flight.
     pub(crate) gone: bool,
 }

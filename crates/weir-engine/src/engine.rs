@@ -141,11 +141,16 @@ impl Engine {
 
     /// A new id: the time in milliseconds and a count within it, ascending, below 2^63.
     pub(crate) fn next_id(&self) -> u64 {
-        let floor = u64::try_from(self.now().millis()).unwrap_or(0) << ID_COUNT_BITS;
+        let floor = self.id_at(self.now());
         let draw = |last: u64| Some(floor.max(last + 1));
         match self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, draw) {
             Ok(last) | Err(last) => floor.max(last + 1),
         }
+    }
+
+    /// The first id that could be drawn at a time.
+    pub(crate) fn id_at(&self, at: Timestamp) -> u64 {
+        u64::try_from(at.millis()).unwrap_or(0) << ID_COUNT_BITS
     }
 
     /// No id up to this one is drawn again.

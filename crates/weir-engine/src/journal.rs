@@ -2,15 +2,26 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use weir_core::id::Seq;
+use weir_core::ledger::Entry;
+use weir_core::policy::Policy;
 use weir_store::commit::Commit;
 use weir_store::op::{Op, Urgency};
 use weir_store::store::Store;
+
+use crate::tally::{Counted, Sums, add, recount};
 
 /// Gives entries their positions and hands them to the store in that order.
 #[derive(Debug)]
 pub(crate) struct Journal {
     store: Store,
-    next: Mutex<u64>,
+    next: Mutex<Next>,
+}
+
+#[derive(Debug)]
+struct Next {
+    seq: u64,
+    /// Usage of charged calls up to `seq`: a crash can rebuild it from the ledger.
+    sums: Sums,
 }
 
 /// One's turn to write: positions given out in it are committed in it, so that they ascend in the
@@ -18,12 +29,12 @@ pub(crate) struct Journal {
 /// then stand in the ledger in the order in which the balance changed.
 pub(crate) struct Turn<'a> {
     store: &'a Store,
-    next: MutexGuard<'a, u64>,
+    next: MutexGuard<'a, Next>,
 }
 
 impl Journal {
     pub(crate) fn new(store: Store, last: Seq) -> Self {
-        Self { store, next: Mutex::new(last.0 + 1) }
+        Self { store, next: Mutex::new(Next { seq: last.0 + 1, sums: Sums::new() }) }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -35,9 +46,10 @@ impl Journal {
         Turn { store: &self.store, next: self.next.lock() }
     }
 
-    /// The last position given out.
-    pub(crate) fn last(&self) -> Seq {
-        Seq(self.next.lock().saturating_sub(1))
+    /// The last position given out, and the usage of all charged calls since this was asked last.
+    pub(crate) fn take_sums(&self) -> (Seq, Sums) {
+        let mut next = self.next.lock();
+        (Seq(next.seq - 1), std::mem::take(&mut next.sums))
     }
 
     /// Commits what needs no position.
@@ -49,9 +61,19 @@ impl Journal {
 impl Turn<'_> {
     /// The next position.
     pub(crate) fn seq(&mut self) -> Seq {
-        let seq = Seq(*self.next);
-        *self.next += 1;
+        let seq = Seq(self.next.seq);
+        self.next.seq += 1;
         seq
+    }
+
+    /// Counts a charged call.
+    pub(crate) fn count(&mut self, call: &Counted<'_>) {
+        add(&mut self.next.sums, call);
+    }
+
+    /// Counts a charge that the ledger has and the roll-ups lack.
+    pub(crate) fn recount(&mut self, policy: &Policy, entry: &Entry) {
+        recount(&mut self.next.sums, policy, entry);
     }
 
     /// Queues the batch and ends the turn.

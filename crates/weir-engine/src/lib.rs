@@ -1,1 +1,38 @@
 //! Live state: clock, accounts in memory, admission, settlement, group commit, outbox.
+//!
+//! The way through: [`boot`] opens the store and fills [`engine`]; [`call`] admits and settles;
+//! [`accounts`], [`keys`] and [`credit`] change what the operator changes; [`behind`] writes each
+//! second what may be a second old.
+//!
+//! What this crate does not do: no HTTP and no SQL.
+
+pub mod clock;
+pub mod secret;
+
+pub mod change;
+pub mod own;
+pub mod record;
+
+pub mod tally;
+
+mod journal;
+mod running;
+
+pub mod cell;
+
+pub mod engine;
+
+mod event;
+mod posting;
+mod snapshot;
+
+pub mod call;
+
+pub mod accounts;
+pub mod credit;
+pub mod keys;
+
+mod recover;
+
+pub mod behind;
+pub mod boot;

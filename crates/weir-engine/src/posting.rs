@@ -14,6 +14,7 @@ use weir_store::op::{Op, Urgency};
 use crate::cell::Live;
 use crate::engine::Engine;
 use crate::running::Running;
+use crate::tally::Counted;
 
 /// A charge on its way into the ledger.
 pub(crate) struct ChargePosting<'a> {
@@ -23,6 +24,8 @@ pub(crate) struct ChargePosting<'a> {
     pub(crate) reference: &'a str,
     pub(crate) policy: PolicyNumber,
     pub(crate) running: Option<&'a Arc<Running>>,
+    /// How it is counted for analytics.
+    pub(crate) counted: Counted<'a>,
     pub(crate) at: Timestamp,
 }
 
@@ -41,6 +44,7 @@ impl Engine {
             ops.push(Op::DropCheckpoint(running.call));
         }
         let Some(call) = posting.call else {
+            self.tallies.count(&posting.counted);
             live.account.wallet.release(hold);
             return (!ops.is_empty()).then(|| self.journal.commit(Urgency::Settlement, ops));
         };
@@ -62,6 +66,7 @@ impl Engine {
                 part.into_entry(account, posting.reference, posting.policy, None, call);
             ops.push(Op::Append(entry));
         }
+        turn.count(&posting.counted);
         Some(turn.commit(Urgency::Settlement, ops))
     }
 }

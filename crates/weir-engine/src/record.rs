@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use weir_core::id::BoostId;
+use weir_core::plan::{Boost, BoostEffect};
+use weir_core::time::Timestamp;
 
 /// An account as it is kept.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -130,4 +133,22 @@ pub mod kind {
     pub const KEY: &str = "key";
     /// [`super::BoostRecord`].
     pub const BOOST: &str = "boost";
+}
+
+impl BoostRecord {
+    /// What it means; `None` if it neither multiplies nor sets.
+    pub(crate) fn boost(&self, id: BoostId) -> Option<Boost> {
+        let effect = match (self.multiplier_ppm, self.value) {
+            (Some(ppm), None) => BoostEffect::MultiplierPpm(ppm),
+            (None, Some(value)) => BoostEffect::Value(value),
+            _ => return None,
+        };
+        Some(Boost {
+            id,
+            limit: self.limit.as_str().into(),
+            effect,
+            from: Timestamp::from_micros(self.from_us),
+            until: Timestamp::from_micros(self.until_us),
+        })
+    }
 }

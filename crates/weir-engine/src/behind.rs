@@ -1,0 +1,140 @@
+//! What is written behind each second: windows, wallets, roll-ups, checkpoints of streams.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_core::account::Owner;
+use weir_core::limit::Algorithm;
+use weir_core::time::{Span, Timestamp};
+use weir_store::index::WalletSnapshot;
+use weir_store::op::{Checkpoint, Op, Sweep, Urgency};
+use weir_store::usage::{Forget, Grain, WindowKey, WindowState};
+
+use crate::cell::AccountCell;
+use crate::engine::Engine;
+use crate::recover::CheckpointRow;
+use crate::snapshot::WalletRow;
+use crate::tally::rollups;
+
+impl Engine {
+    /// Hands to the store what changed since the last time. Called each second, and at the end.
+    pub fn write_behind(&self) {
+        self.checkpoint_streams();
+        // Everything posted up to `applied` was touched before it got its position, so that its
+        // account is among the dirty ones now, or was among those of an earlier round.
+        let (applied, charged) = self.journal.take_sums();
+        let policy = self.policy();
+        let mut rows = rollups(charged, &policy);
+        rows.extend(rollups(self.tallies.take(), &policy));
+        self.journal.store().add_usage(rows, applied);
+        let dirty = std::mem::take(&mut *self.dirty.lock());
+        let mut wallets = Vec::new();
+        for cell in &dirty {
+            cell.dirty.store(false, Ordering::Release);
+            wallets.extend(self.write_account(cell));
+        }
+        if let Err(error) = self.journal.store().snapshot(wallets, applied) {
+            tracing::error!(%error, "wallets could not be handed to the store");
+        }
+    }
+
+    /// Removes what has had its time. Called each minute.
+    pub fn sweep(self: &Arc<Self>) {
+        let now = self.now();
+        let store = self.journal.store();
+        store.forget(Forget::Windows(now));
+        store.forget(Forget::Rollups(Grain::Minute, now.minus(Span::from_secs(2 * 86_400))));
+        store.forget(Forget::Rollups(Grain::Hour, now.minus(Span::from_secs(100 * 86_400))));
+        let month_ago = now.minus(Span::from_secs(30 * 86_400));
+        let sweep = Sweep { now, events_before: weir_core::id::EventId(self.id_at(month_ago)) };
+        drop(self.journal.commit(Urgency::Settlement, vec![Op::Sweep(sweep)]));
+        for cell in self.all_accounts() {
+            self.expire_credit(&cell, now);
+        }
+    }
+
+    fn expire_credit(&self, cell: &Arc<AccountCell>, clock: Timestamp) {
+        let mut live = cell.live.lock();
+        let now = live.account.observe(clock);
+        if live.account.wallet.next_expiry(now).is_none_or(|at| at > now) {
+            return;
+        }
+        self.touch(cell);
+        let mut turn = self.journal.turn();
+        let postings = live.account.wallet.expire_due(now, &mut || turn.seq());
+        let policy = self.policy.load().number();
+        let mut ops = Vec::with_capacity(postings.len());
+        for posting in postings {
+            live.last_entry = posting.seq;
+            let reference =
+                posting.draws.first().map_or_else(String::new, |draw| draw.from.to_string());
+            ops.push(Op::Append(posting.into_entry(cell.id, &reference, policy, None, None)));
+        }
+        drop(turn.commit(Urgency::Settlement, ops));
+    }
+
+    fn checkpoint_streams(&self) {
+        let now = self.now();
+        self.running.checkpoint(|fresh| {
+            let ops = fresh.iter().filter_map(|(running, usage)| {
+                let body = serde_json::to_string(&CheckpointRow::of(running, usage)).ok()?;
+                let (call, account) = (running.call, running.account);
+                Some(Op::Checkpoint(Checkpoint { call, account, at: now, body }))
+            });
+            drop(self.journal.commit(Urgency::Settlement, ops.collect()));
+        });
+    }
+
+    /// Hands over an account's windows; gives back its wallet, if it has an entry at all.
+    fn write_account(&self, cell: &Arc<AccountCell>) -> Option<WalletSnapshot> {
+        let clock = self.now();
+        let mut live = cell.live.lock();
+        let now = live.account.observe(clock);
+        let account = &live.account;
+        let of_account = account.entitlement.listed().iter().map(|applied| {
+            (Owner::Account, applied)
+        });
+        let states: Vec<_> = live.keys.iter().map(|key| (key.id, key.state.load_full())).collect();
+        let of_keys = states.iter().flat_map(|(id, state)| {
+            state.limits.iter().map(|applied| (Owner::Key(*id), applied))
+        });
+        let mut windows = Vec::new();
+        for (owner, applied) in of_account.chain(of_keys) {
+            let slot = weir_core::account::Slot { owner, limit: applied.limit.id };
+            let window = account.windows.at(slot);
+            if window == weir_core::window::Window::default()
+                || applied.limit.rule.algorithm() == Algorithm::Concurrency
+            {
+                continue;
+            }
+            let view = account.view(owner, applied, now);
+            let key = match owner {
+                Owner::Account => None,
+                Owner::Key(id) => Some(id),
+            };
+            let [a, b, c] = window.to_bits().map(u64::cast_signed);
+            let ends_at = says_nothing_from(&view);
+            let name = applied.limit.name.into();
+            windows.push((
+                WindowKey { account: cell.id, key, name },
+                WindowState { a, b, c, ends_at },
+            ));
+        }
+        let wallet = (live.last_entry.0 > 0).then(|| {
+            let state = serde_json::to_string(&WalletRow::of(&live)).unwrap_or_default();
+            WalletSnapshot { account: cell.id, as_of: live.last_entry, state }
+        });
+        drop(live);
+        self.journal.store().windows(windows);
+        wallet.filter(|wallet| !wallet.state.is_empty())
+    }
+}
+
+/// From when on a window is as good as never used: after its end, and after as many more windows
+/// as its debt takes to be paid.
+fn says_nothing_from(view: &weir_core::admit::LimitView) -> Timestamp {
+    let limit = view.now.limit.unwrap_or(u64::MAX).max(1);
+    let windows = i64::try_from(view.now.used / limit + 1).unwrap_or(i64::MAX);
+    let more = view.now.window.micros().saturating_mul(windows);
+    view.now.reset_at.plus(Span::from_micros(more))
+}

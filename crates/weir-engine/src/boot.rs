@@ -1,0 +1,240 @@
+//! Starting: the engine as the last process left it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_core::account::{Owner, Slot};
+use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq};
+use weir_core::ledger::Entry;
+use weir_core::names::LimitNames;
+use weir_core::policy::Policy;
+use weir_core::price::Period;
+use weir_core::time::Timestamp;
+use weir_core::wallet::Wallet;
+use weir_core::wallet::replay::LedgerFault;
+use weir_core::window::Window;
+use weir_store::error::{OpenError, ReadError};
+use weir_store::load::Loaded;
+use weir_store::store::{Options, Store};
+use weir_store::usage::{WindowKey, WindowState};
+
+use crate::cell::AccountCell;
+use crate::clock::Clock;
+use crate::engine::{Engine, EngineSettings};
+use crate::journal::Journal;
+use crate::record::{AccountRecord, BoostRecord, KeyRecord, kind};
+use crate::snapshot::WalletRow;
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The store cannot be opened.
+    #[error("the store cannot be opened")]
+    Open(#[from] OpenError),
+    /// The store cannot be read.
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    /// Accounts are on plans that the configuration lacks.
+    #[error("the configuration lacks plans in use: {}", .0.join("; "))]
+    PlansMissing(Vec<String>),
+    /// What is kept of a resource makes no sense.
+    #[error("{what} {id} in the store makes no sense: {why}")]
+    Resource {
+        /// The kind of resource.
+        what: &'static str,
+        /// Its id.
+        id: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The ledger contradicts itself.
+    #[error("the ledger contradicts itself")]
+    Ledger(#[from] LedgerFault),
+}
+
+impl Engine {
+    /// Opens the store and takes up everything where the last process left it.
+    ///
+    /// # Errors
+    ///
+    /// [`BootError`]: nothing was changed but what the store does to recover itself.
+    pub fn boot(
+        path: &Path,
+        options: Options,
+        settings: EngineSettings,
+        policy: Policy,
+        names: LimitNames,
+        clock: Clock,
+    ) -> Result<Arc<Self>, BootError> {
+        let (store, loaded) = Store::open(path, options)?;
+        let policy = policy.numbered(PolicyNumber(1));
+        let journal = Journal::new(store, loaded.last_seq);
+        let engine = Self::assemble(clock, settings, policy, names, journal);
+        engine.skip_ids(loaded.last_event.0);
+        engine.load_accounts(&loaded)?;
+        engine.load_keys(&loaded)?;
+        engine.load_boosts(&loaded)?;
+        engine.load_wallets(&loaded)?;
+        engine.load_windows(&loaded.windows);
+        engine.rebuild_usage(&loaded)?;
+        engine.charge_interrupted(loaded.checkpoints);
+        Ok(Arc::new(engine))
+    }
+
+    fn load_accounts(&self, loaded: &Loaded) -> Result<(), BootError> {
+        let mut records = Vec::new();
+        loaded.resources(kind::ACCOUNT, |resource| records.push((resource.id, resource.body)))?;
+        let policy = self.policy();
+        let mut missing: HashMap<String, Vec<String>> = HashMap::new();
+        for (id, body) in records {
+            let id = AccountId(id);
+            self.skip_ids(id.0);
+            let record: AccountRecord = read("account", id, &body)?;
+            if policy.plan(&record.plan).is_none() {
+                missing.entry(record.plan).or_default().push(format!("{id} ({})", record.name));
+                continue;
+            }
+            let cell = self.account_cell(id, record).map_err(|why| senseless("account", id, why))?;
+            self.accounts.pin().insert(id, cell);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut plans: Vec<String> = missing.into_iter().map(|(plan, accounts)| {
+            let shown = accounts.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            let more = accounts.len().saturating_sub(5);
+            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("`{plan}`, used by {shown}{rest}")
+        }).collect();
+        plans.sort();
+        Err(BootError::PlansMissing(plans))
+    }
+
+    fn load_keys(&self, loaded: &Loaded) -> Result<(), BootError> {
+        let mut records = Vec::new();
+        loaded.resources(kind::KEY, |resource| records.push(resource))?;
+        for resource in records {
+            let id = KeyId(resource.id);
+            self.skip_ids(id.0);
+            let account = resource.account.and_then(|account| self.account(account));
+            let Some(account) = account else { continue };
+            let record: KeyRecord = read("key", id, &resource.body)?;
+            let state =
+                self.key_state(id, account.id, record).map_err(|why| senseless("key", id, why))?;
+            self.install_key(&account, id, state);
+        }
+        Ok(())
+    }
+
+    fn load_boosts(&self, loaded: &Loaded) -> Result<(), BootError> {
+        let mut records = Vec::new();
+        loaded.resources(kind::BOOST, |resource| records.push(resource))?;
+        for resource in records {
+            let id = BoostId(resource.id);
+            self.skip_ids(id.0);
+            let account = resource.account.and_then(|account| self.account(account));
+            let Some(account) = account else { continue };
+            let record: BoostRecord = read("boost", id, &resource.body)?;
+            let Some(boost) = record.boost(id) else { continue };
+            let mut live = account.live.lock();
+            live.boosts.push((boost, record));
+            let now = live.account.observe(self.now());
+            let plan = account.record.load().plan.clone();
+            self.entitle(&mut live, &self.policy(), &plan, now);
+        }
+        Ok(())
+    }
+
+    fn load_wallets(&self, loaded: &Loaded) -> Result<(), BootError> {
+        for snapshot in &loaded.wallets {
+            let Some(cell) = self.account(snapshot.account) else { continue };
+            let row: WalletRow = read("wallet", snapshot.account, &snapshot.state)?;
+            let mut live = cell.live.lock();
+            let line = live.account.wallet.credit_line();
+            let mut wallet = Wallet::from_state(&row.state(snapshot.as_of))?;
+            // No entry tells the credit line: it is the account's own and was checked there.
+            wallet.set_credit_line(line).map_err(|why| senseless("account", cell.id, why))?;
+            live.account.wallet = wallet;
+            live.totals = row.totals();
+            live.last_entry = snapshot.as_of;
+            live.account.observe(row.latest());
+        }
+        for entry in loaded.tail() {
+            let entry = entry?;
+            if let Some(cell) = self.account(entry.account) {
+                self.replay(&cell, &entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&self, cell: &Arc<AccountCell>, entry: &Entry) -> Result<(), BootError> {
+        let mut live = cell.live.lock();
+        if entry.seq <= live.last_entry {
+            return Ok(());
+        }
+        live.account.wallet.replay(entry)?;
+        live.last_entry = entry.seq;
+        live.account.observe(entry.at);
+        // A charge with debt is two entries of one call: its usage counts once.
+        if let Some(call) = &entry.call
+            && entry.kind == weir_core::ledger::EntryKind::Charge
+        {
+            live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
+        }
+        drop(live);
+        self.touch(cell);
+        Ok(())
+    }
+
+    fn load_windows(&self, windows: &[(WindowKey, WindowState)]) {
+        for (key, state) in windows {
+            let Some(cell) = self.account(key.account) else { continue };
+            let owner = key.key.map_or(Owner::Account, Owner::Key);
+            let limit = self.names.lock().intern(&key.name).0;
+            let bits = [state.a, state.b, state.c].map(i64::cast_unsigned);
+            cell.live.lock().account.windows.put(Slot { owner, limit }, Window::from_bits(bits));
+        }
+    }
+
+    /// Counts the charges that the ledger has and the roll-ups lost in a crash.
+    fn rebuild_usage(&self, loaded: &Loaded) -> Result<(), BootError> {
+        let policy = self.policy();
+        let mut turn = self.journal.turn();
+        for entry in loaded.entries_after(loaded.usage_applied) {
+            let entry = entry?;
+            turn.recount(&policy, &entry);
+        }
+        Ok(())
+    }
+}
+
+impl AccountCell {
+    /// When the account was made.
+    pub fn created_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.record.load().created_at_us)
+    }
+
+    /// The last entry of its ledger; zero if it has none.
+    pub fn last_entry(&self) -> Seq {
+        self.live.lock().last_entry
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    what: &'static str,
+    id: impl std::fmt::Display,
+    body: &str,
+) -> Result<T, BootError> {
+    serde_json::from_str(body)
+        .map_err(|why| BootError::Resource { what, id: id.to_string(), why: why.to_string() })
+}
+
+fn senseless(
+    what: &'static str,
+    id: impl std::fmt::Display,
+    why: impl std::fmt::Display,
+) -> BootError {
+    BootError::Resource { what, id: id.to_string(), why: why.to_string() }
+}

@@ -1,0 +1,187 @@
+//! Credit: topped up, given, adjusted; what the wallet shows.
+
+use std::sync::Arc;
+
+use weir_core::id::Seq;
+use weir_core::ledger::{Category, EntryKind, Terms};
+use weir_core::money::Nano;
+use weir_core::time::Timestamp;
+use weir_core::wallet::ChangeRefused;
+use weir_store::op::{Once, Op, Urgency};
+
+use crate::cell::AccountCell;
+use crate::change::ChangeError;
+use crate::engine::Engine;
+use crate::event::event;
+
+/// Credit that comes in, or a change by hand.
+#[derive(Clone, Debug)]
+pub struct NewCredit {
+    /// How much; negative only for an adjustment.
+    pub amount: Nano,
+    /// Why it changes.
+    pub kind: EntryKind,
+    /// On what terms.
+    pub terms: Terms,
+    /// What caused it.
+    pub reference: String,
+    /// Words of whoever posts it.
+    pub note: Option<String>,
+    /// A fact from outside that counts once: its source and id there.
+    pub once: Option<(String, String)>,
+}
+
+/// A change of the balance that is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Posted {
+    /// Its entry.
+    pub entry: Seq,
+    /// The balance after it.
+    pub balance: Nano,
+    /// What may be spent after it.
+    pub available: Nano,
+}
+
+/// A wallet as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct WalletView {
+    /// The sum of all entries.
+    pub balance: Nano,
+    /// What open holds reserve.
+    pub held: Nano,
+    /// What may be spent.
+    pub available: Nano,
+    /// How far the balance may go below zero.
+    pub credit_line: Nano,
+    /// Credit with something left, in the order in which it burns.
+    pub grants: Vec<weir_core::grant::Grant>,
+    /// The last entry.
+    pub last_entry: Seq,
+}
+
+impl NewCredit {
+    /// Credit that was paid for, without expiry.
+    pub fn paid(amount: Nano, reference: &str) -> Self {
+        Self {
+            amount,
+            kind: EntryKind::TopUp,
+            terms: Terms { category: Category::Paid, priority: 50, expires_at: None },
+            reference: reference.to_owned(),
+            note: None,
+            once: None,
+        }
+    }
+}
+
+impl Engine {
+    /// Posts credit or an adjustment. It can be spent once it is durable, which it is before this
+    /// returns; what it takes away is gone at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]: an amount or terms that no wallet takes, or the store.
+    pub async fn post_credit(
+        &self,
+        cell: &Arc<AccountCell>,
+        new: &NewCredit,
+    ) -> Result<Posted, ChangeError> {
+        let _turn = self.changes.lock().await;
+        if let Some((source, id)) = &new.once
+            && self.taken_before(source, id).await?
+        {
+            return Err(ChangeError::Conflict(format!("{source} {id} was taken before")));
+        }
+        let (commit, posting, reserved) = {
+            let mut live = cell.live.lock();
+            let now = live.account.observe(self.now());
+            let mut turn = self.journal.turn();
+            let wallet = &mut live.account.wallet;
+            let mut seq = || turn.seq();
+            let posting = match new.kind {
+                EntryKind::Grant => wallet.grant(new.amount, new.terms, now, &mut seq),
+                EntryKind::Adjustment => wallet.adjust(new.amount, new.terms, now, &mut seq),
+                EntryKind::Correction => wallet.correct(new.amount, new.terms, now, &mut seq),
+                EntryKind::TopUp
+                | EntryKind::Charge
+                | EntryKind::Debt
+                | EntryKind::Refund
+                | EntryKind::Expiry => wallet.top_up(new.amount, new.terms, now, &mut seq),
+            };
+            let posting = posting.map_err(refused)?;
+            // It is in the books, but nothing may be spent of it before the disk has it.
+            let reserved = wallet.restore_hold(posting.amount, now);
+            live.last_entry = posting.seq;
+            let mut ops = Vec::with_capacity(3);
+            let policy = self.policy.load().number();
+            let entry = posting.clone().into_entry(
+                cell.id,
+                &new.reference,
+                policy,
+                new.note.as_deref(),
+                None,
+            );
+            ops.push(Op::Append(entry));
+            if let Some((source, id)) = &new.once {
+                let (source, id) = (source.as_str().into(), id.as_str().into());
+                ops.push(Op::Once(Once { source, id, at: now }));
+            }
+            if !posting.amount.is_negative() {
+                let data = serde_json::json!({
+                    "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
+                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+                    "kind": new.kind.name(),
+                });
+                ops.push(Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)));
+            }
+            (turn.commit(Urgency::Fresh, ops), posting, reserved)
+        };
+        let outcome = commit.await;
+        let mut live = cell.live.lock();
+        let now = live.account.observe(self.now());
+        if let Err(error) = outcome {
+            // What was reserved stays so: after a failed commit nothing of it may be spent.
+            tracing::error!(account = %cell.id, %error, "credit could not be made durable");
+            return Err(error.into());
+        }
+        live.account.wallet.release(reserved);
+        let available = live.account.wallet.available(now);
+        drop(live);
+        self.touch(cell);
+        Ok(Posted { entry: posting.seq, balance: posting.balance, available })
+    }
+
+    async fn taken_before(&self, source: &str, id: &str) -> Result<bool, ChangeError> {
+        let reader = self.journal.store().reader();
+        let (source, id) = (source.to_owned(), id.to_owned());
+        let asked = tokio::task::spawn_blocking(move || reader.once(&source, &id)).await;
+        match asked {
+            Ok(Ok(found)) => Ok(found.is_some()),
+            Ok(Err(error)) => Err(ChangeError::Unreadable(error)),
+            Err(_) => Err(ChangeError::Store(weir_store::error::CommitError::Closed)),
+        }
+    }
+
+    /// What the wallet of an account shows.
+    pub fn wallet_of(&self, cell: &AccountCell) -> WalletView {
+        let mut live = cell.live.lock();
+        let now: Timestamp = live.account.observe(self.now());
+        let wallet = &live.account.wallet;
+        WalletView {
+            balance: wallet.balance(),
+            held: wallet.held(),
+            available: wallet.available(now),
+            credit_line: wallet.credit_line(),
+            grants: wallet.grants().copied().collect(),
+            last_entry: live.last_entry,
+        }
+    }
+}
+
+fn refused(why: ChangeRefused) -> ChangeError {
+    match why {
+        ChangeRefused::NotPositive | ChangeRefused::TooLarge => ChangeError::invalid("amount", why),
+        ChangeRefused::Priority => ChangeError::invalid("priority", why),
+        ChangeRefused::AlreadyExpired => ChangeError::invalid("expires_at", why),
+        ChangeRefused::TooManyGrants => ChangeError::Conflict(why.to_string()),
+    }
+}

@@ -1,0 +1,103 @@
+//! Wallets as they are written behind: the durable part of an account that no entry tells anew.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_core::grant::Grant;
+use weir_core::id::Seq;
+use weir_core::ledger::{Category, Terms};
+use weir_core::money::Nano;
+use weir_core::time::Timestamp;
+use weir_core::usage::{Meter, Usage};
+use weir_core::wallet::replay::WalletState;
+
+use crate::cell::{Live, Totals};
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct WalletRow {
+    balance: i64,
+    owed: i64,
+    last_top_up: i64,
+    promo_covered: i64,
+    grants: Vec<GrantRow>,
+    period_us: i64,
+    totals: BTreeMap<Box<str>, Vec<u64>>,
+    latest_us: i64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct GrantRow {
+    seq: u64,
+    left: i64,
+    promo: bool,
+    priority: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_us: Option<i64>,
+}
+
+impl WalletRow {
+    pub(crate) fn of(live: &Live) -> Self {
+        let state = live.account.wallet.state(live.last_entry);
+        let totals = live.totals.used.iter();
+        let amounts = |usage: &Usage| Meter::ALL.map(|meter| usage.of(meter)).to_vec();
+        Self {
+            balance: state.balance.get(),
+            owed: state.owed.get(),
+            last_top_up: state.last_top_up.get(),
+            promo_covered: state.promo_covered.get(),
+            grants: state.grants.iter().map(GrantRow::of).collect(),
+            period_us: live.totals.since.micros(),
+            totals: totals.map(|(price, usage)| (price.clone(), amounts(usage))).collect(),
+            latest_us: live.account.latest().micros(),
+        }
+    }
+
+    pub(crate) fn state(&self, as_of: Seq) -> WalletState {
+        WalletState {
+            as_of,
+            balance: Nano::new(self.balance),
+            owed: Nano::new(self.owed),
+            credit_line: Nano::ZERO,
+            last_top_up: Nano::new(self.last_top_up),
+            promo_covered: Nano::new(self.promo_covered),
+            grants: self.grants.iter().map(GrantRow::grant).collect(),
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let usage = |amounts: &Vec<u64>| {
+            let known = Meter::ALL.into_iter().zip(amounts);
+            known.fold(Usage::NONE, |usage, (meter, amount)| usage.with(meter, *amount))
+        };
+        Totals {
+            since: Timestamp::from_micros(self.period_us),
+            used: self.totals.iter().map(|(price, all)| (price.clone(), usage(all))).collect(),
+        }
+    }
+
+    pub(crate) fn latest(&self) -> Timestamp {
+        Timestamp::from_micros(self.latest_us)
+    }
+}
+
+impl GrantRow {
+    fn of(grant: &Grant) -> Self {
+        Self {
+            seq: grant.seq.0,
+            left: grant.remaining.get(),
+            promo: grant.terms.category == Category::Promo,
+            priority: grant.terms.priority,
+            expires_us: grant.terms.expires_at.map(Timestamp::micros),
+        }
+    }
+
+    fn grant(&self) -> Grant {
+        let category = if self.promo { Category::Promo } else { Category::Paid };
+        let expires_at = self.expires_us.map(Timestamp::from_micros);
+        Grant {
+            seq: Seq(self.seq),
+            remaining: Nano::new(self.left),
+            terms: Terms { category, priority: self.priority, expires_at },
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Usage as it is counted for analytics, until it is written behind.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use weir_core::id::{AccountId, KeyId, PolicyNumber};
+use weir_core::ledger::{Entry, EntryKind};
+use weir_core::money::Nano;
+use weir_core::operation::RouteIndex;
+use weir_core::policy::Policy;
+use weir_core::time::Timestamp;
+use weir_core::usage::Usage;
+use weir_store::usage::{Counters, Grain, LATENCY_BUCKETS, RollupKey};
+
+/// One call as it is counted.
+#[derive(Debug)]
+pub struct Counted<'a> {
+    /// Who made it.
+    pub account: AccountId,
+    /// With which key.
+    pub key: KeyId,
+    /// By which policy its route is numbered.
+    pub policy: &'a Policy,
+    /// Its route.
+    pub route: RouteIndex,
+    /// The model it named, empty if none.
+    pub model: &'a str,
+    /// The status that the client got.
+    pub status: u16,
+    /// Whether a limit or the wallet refused it.
+    pub limited: bool,
+    /// What it used.
+    pub usage: Usage,
+    /// What it was charged.
+    pub charged: Nano,
+    /// From its arrival to the end of its answer, in milliseconds.
+    pub latency_ms: u64,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// Sums by what they are told apart by.
+pub(crate) type Sums = HashMap<TallyKey, Counters>;
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct TallyKey {
+    account: AccountId,
+    key: KeyId,
+    minute: i64,
+    policy: PolicyNumber,
+    route: RouteIndex,
+    model: Box<str>,
+    status: u16,
+}
+
+/// Sums of calls that are not charged, in shards so that cores do not wait for each other.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies([Mutex<Sums>; SHARDS]);
+
+impl Tallies {
+    pub(crate) fn count(&self, call: &Counted<'_>) {
+        let shard = usize::try_from(call.account.0 ^ call.key.0).unwrap_or(0) % SHARDS;
+        add(&mut self.0[shard].lock(), call);
+    }
+
+    pub(crate) fn take(&self) -> Sums {
+        let mut all = Sums::new();
+        for shard in &self.0 {
+            for (key, counters) in std::mem::take(&mut *shard.lock()) {
+                all.entry(key).or_default().add(&counters);
+            }
+        }
+        all
+    }
+}
+
+/// Adds a call to its sums.
+pub(crate) fn add(sums: &mut Sums, call: &Counted<'_>) {
+    let key = TallyKey {
+        account: call.account,
+        key: call.key,
+        minute: call.at.micros().div_euclid(MINUTE_US),
+        policy: call.policy.number(),
+        route: call.route,
+        model: call.model.into(),
+        status: call.status,
+    };
+    sums.entry(key).or_default().add(&counters_of(call));
+}
+
+/// Adds a charge that the ledger has, as far as its entry tells.
+pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
+    let Some(call) = &entry.call else { return };
+    let route = policy.routes().iter().position(|route| route.pattern.as_str() == &*call.route);
+    let Some(route) = route.and_then(|index| u16::try_from(index).ok()) else { return };
+    let is_debt = entry.kind == EntryKind::Debt;
+    let key = TallyKey {
+        account: entry.account,
+        key: call.key.unwrap_or_default(),
+        minute: entry.at.micros().div_euclid(MINUTE_US),
+        policy: policy.number(),
+        route: RouteIndex(route),
+        model: call.model.clone(),
+        status: 200,
+    };
+    let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+    // Debt is the second entry of a call that its charge has counted already.
+    let counters = Counters { charged: -entry.amount, ..Counters::default() };
+    let counters = if is_debt {
+        counters
+    } else {
+        Counters {
+            requests: 1,
+            input_tokens: tokens(call.usage.input()),
+            output_tokens: tokens(call.usage.output()),
+            ..counters
+        }
+    };
+    sums.entry(key).or_default().add(&counters);
+}
+
+fn counters_of(call: &Counted<'_>) -> Counters {
+    let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+    let mut counters = Counters {
+        requests: 1,
+        errors: i64::from(call.status >= 500),
+        limited: i64::from(call.limited),
+        input_tokens: tokens(call.usage.input()),
+        output_tokens: tokens(call.usage.output()),
+        charged: call.charged,
+        ..Counters::default()
+    };
+    counters.latency[latency_bucket(call.latency_ms)] = 1;
+    counters
+}
+
+/// The bucket of a latency: each bound is twice the one before, from 1 ms.
+pub(crate) fn latency_bucket(ms: u64) -> usize {
+    let doublings = usize::try_from(ms.max(1).ilog2()).unwrap_or(0);
+    (doublings + usize::from(ms > 1 && !ms.is_power_of_two())).min(LATENCY_BUCKETS - 1)
+}
+
+/// The upper bound of a bucket in milliseconds.
+pub fn latency_bound_ms(bucket: usize) -> u64 {
+    1 << bucket.min(62)
+}
+
+/// The roll-up rows of sums, in all grains. `policy` names the routes; sums of an older policy
+/// whose route is gone are told without one.
+pub(crate) fn rollups(sums: Sums, policy: &Policy) -> Vec<(RollupKey, Counters)> {
+    let mut rows = Vec::with_capacity(sums.len() * 3);
+    for (key, counters) in sums {
+        let route = policy.route(key.route).filter(|_| key.policy == policy.number());
+        let (route, class) = match route {
+            Some(route) => (route.pattern.as_str(), &*route.class),
+            None => ("", ""),
+        };
+        for (grain, length) in GRAINS {
+            let start = Timestamp::from_micros(key.minute * MINUTE_US / length * length);
+            rows.push((
+                RollupKey {
+                    account: key.account,
+                    grain,
+                    start,
+                    key: Some(key.key),
+                    route: route.into(),
+                    class: class.into(),
+                    model: key.model.clone(),
+                    status: key.status,
+                },
+                counters,
+            ));
+        }
+    }
+    rows
+}
+
+const SHARDS: usize = 8;
+const MINUTE_US: i64 = 60_000_000;
+const GRAINS: [(Grain, i64); 3] =
+    [(Grain::Minute, MINUTE_US), (Grain::Hour, 60 * MINUTE_US), (Grain::Day, 1_440 * MINUTE_US)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_falls_into_the_first_bucket_that_bounds_it() {
+        for (ms, bucket) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1 << 40, 19)] {
+            assert_eq!(latency_bucket(ms), bucket, "{ms}");
+        }
+    }
+}
