@@ -8,7 +8,10 @@ pub mod threshold;
 
 use smallvec::SmallVec;
 
-use self::threshold::Threshold;
+pub use self::burn::Burn;
+pub use self::notice::{Expiring, Notices, Told};
+pub use self::threshold::{InvalidThreshold, Threshold};
+
 use crate::money::Nano;
 
 /// What the levels are judged by, at one moment.

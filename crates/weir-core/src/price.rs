@@ -6,7 +6,12 @@ pub mod period;
 pub mod rate;
 pub mod tariff;
 
-use self::tariff::Tariff;
+pub use self::book::{Contract, DuplicatePrice, PriceBook, UnknownPrice};
+pub use self::offer::{Bound, Charge, Offer, TooLarge};
+pub use self::period::Period;
+pub use self::rate::{InvalidRate, Rate};
+pub use self::tariff::{InvalidTariff, Mode, Multiplier, Tariff, Tier};
+
 use crate::usage::Meter;
 
 /// What is charged for each meter.

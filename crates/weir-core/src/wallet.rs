@@ -1,15 +1,19 @@
 //! Prepaid balance of one account: what is posted, what is held, what may be spent.
 //!
-//! [`posting`] is what a change leaves in the ledger, [`refund`] takes charges back, [`replay`]
-//! rebuilds a wallet from its entries or from a snapshot.
+//! [`hold`] reserves credit, [`posting`] is what a change leaves in the ledger, [`refund`] takes
+//! charges back, [`replay`] rebuilds a wallet from its entries or from a snapshot.
 
+pub mod hold;
 pub mod posting;
 pub mod refund;
 pub mod replay;
 
-use smallvec::SmallVec;
+pub use self::hold::{Hold, Insufficient};
+pub use self::posting::{NextSeq, Posting, Postings};
+pub use self::refund::{RefundRefused, Refundable};
+pub use self::replay::{LedgerFault, WalletState};
 
-use self::posting::{NextSeq, Posting, Postings};
+use self::hold::Claim;
 use crate::grant::{Grant, Grants};
 use crate::ledger::{Category, Draw, EntryKind, Terms};
 use crate::money::Nano;
@@ -20,11 +24,6 @@ use crate::time::Timestamp;
 /// `balance` is the sum of its entries: what is left of all grants, minus what is `owed`. Of it,
 /// `available` may be spent: it leaves out grants whose time ran out (whether their expiry is
 /// posted or not) and what open holds need, and adds the credit line.
-///
-/// Credit that expires while a hold is open still serves that hold: as much of it as the holds
-/// need that were made before it expired stays until they end, and their settlement uses it
-/// first. Nothing that begins later may use it. So a call that was admitted on credit never ends
-/// in debt because time passed, and no credit serves two holds.
 ///
 /// Invariants: `balance == sum(grants) - owed`; nothing is owed while a grant can be used;
 /// `held` is the sum of the open holds; `available >= 0` after every hold.
@@ -41,33 +40,6 @@ pub struct Wallet {
     grants: Grants,
     claims: Vec<Claim>,
     claimed_until: Timestamp,
-}
-
-/// How much was held when credit that expired at `expired_at` did, and still is.
-#[derive(Clone, Copy, Debug)]
-struct Claim {
-    expired_at: Timestamp,
-    held: Nano,
-}
-
-/// Reserved credit: ends in exactly one of [`Wallet::settle`] and [`Wallet::release`].
-#[derive(Debug, Eq, PartialEq)]
-#[must_use = "a hold that is neither settled nor released keeps its credit from everyone"]
-pub struct Hold {
-    amount: Nano,
-    at: Timestamp,
-}
-
-/// A hold that does not fit: the wallet is unchanged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{asked} asked, {available} available, {held} held by running calls")]
-pub struct Insufficient {
-    /// What was to be held.
-    pub asked: Nano,
-    /// What may be spent; below zero when more is owed than the credit line covers.
-    pub available: Nano,
-    /// What open holds reserve: with it, the call would have fitted if `asked <= available + held`.
-    pub held: Nano,
 }
 
 /// Credit, or a change by hand, that is refused: the wallet is unchanged.
@@ -100,18 +72,6 @@ pub struct Settlement {
     /// The part of an absurd charge that could not be posted, because it exceeds
     /// [`Nano::BOUND`] or would take the wallet beyond [`Wallet::LIMIT`]; normally zero.
     pub unposted: Nano,
-}
-
-impl Hold {
-    /// How much it reserves.
-    pub const fn amount(&self) -> Nano {
-        self.amount
-    }
-
-    /// When it was made: credit that could be used then can be used to settle it.
-    pub const fn at(&self) -> Timestamp {
-        self.at
-    }
 }
 
 impl Wallet {
@@ -177,55 +137,6 @@ impl Wallet {
         }
         self.credit_line = credit_line;
         Ok(())
-    }
-
-    /// Reserves `asked` (nothing if negative) until it is settled or released.
-    ///
-    /// # Errors
-    ///
-    /// [`Insufficient`] when `asked > available`; the wallet is then unchanged.
-    pub fn hold(&mut self, asked: Nano, now: Timestamp) -> Result<Hold, Insufficient> {
-        let amount = asked.or_zero();
-        self.reserve(amount, now)?;
-        Ok(Hold { amount, at: now })
-    }
-
-    /// Reserves `more` for a hold that is open.
-    ///
-    /// # Errors
-    ///
-    /// [`Insufficient`] when `more > available`; wallet and hold are then unchanged.
-    pub fn extend(
-        &mut self,
-        hold: &mut Hold,
-        more: Nano,
-        now: Timestamp,
-    ) -> Result<(), Insufficient> {
-        let more = more.or_zero();
-        self.reserve(more, now)?;
-        hold.amount += more;
-        Ok(())
-    }
-
-    /// Takes up a hold again that outlived a restart, whether it fits or not. Holds are to be
-    /// restored in the order in which they were made, before anything expires.
-    pub fn restore_hold(&mut self, amount: Nano, at: Timestamp) -> Hold {
-        let amount = amount.or_zero().min(Self::LIMIT);
-        self.claim(at);
-        for claim in self.claims.iter_mut().filter(|claim| at < claim.expired_at) {
-            claim.held = claim.held.saturating_add(amount);
-        }
-        self.held = self.held.saturating_add(amount);
-        Hold { amount, at }
-    }
-
-    /// Gives back what was reserved: nothing is charged.
-    pub fn release(&mut self, hold: Hold) {
-        self.held = self.held.saturating_sub(hold.amount).or_zero();
-        for claim in self.claims.iter_mut().filter(|claim| hold.at < claim.expired_at) {
-            claim.held = claim.held.saturating_sub(hold.amount).or_zero();
-        }
-        self.claims.retain(|claim| claim.held > Nano::ZERO);
     }
 
     /// Ends a hold and charges what the work really cost, be it less or more than was held.
@@ -355,56 +266,6 @@ impl Wallet {
         }
         let later = self.grants.iter().filter(|grant| !grant.is_due(now));
         later.filter_map(|grant| grant.terms.expires_at).min()
-    }
-
-    fn reserve(&mut self, amount: Nano, now: Timestamp) -> Result<(), Insufficient> {
-        let available = self.available(now);
-        if available < amount {
-            return Err(Insufficient { asked: amount, available, held: self.held });
-        }
-        self.claim(now);
-        self.held += amount; // at most the limit plus the credit line
-        Ok(())
-    }
-
-    /// Notes for credit that expired since the last time how much was held then: no hold was
-    /// made in between, because each hold notes this first.
-    fn claim(&mut self, now: Timestamp) {
-        if self.held > Nano::ZERO {
-            for grant in self.grants.due(now) {
-                let expired_at = grant.expires_at();
-                let known = self.claims.iter().any(|claim| claim.expired_at == expired_at);
-                if expired_at > self.claimed_until && !known {
-                    self.claims.push(Claim { expired_at, held: self.held });
-                }
-            }
-        }
-        self.claimed_until = self.claimed_until.max(now);
-    }
-
-    /// How much of each grant of `due` (sorted by expiry) is kept for holds that were made before
-    /// it expired, and the sum: holds older than one expiry are older than the next too.
-    fn kept_of(&self, due: &[Grant]) -> (SmallVec<[Nano; 2]>, Nano) {
-        let mut sum = Nano::ZERO;
-        let kept = due
-            .iter()
-            .map(|grant| {
-                let until = sum.max((sum + grant.remaining).min(self.claim_on(grant)));
-                let kept = until - sum;
-                sum = until;
-                kept
-            })
-            .collect();
-        (kept, sum)
-    }
-
-    fn claim_on(&self, grant: &Grant) -> Nano {
-        let expired_at = grant.expires_at();
-        if expired_at > self.claimed_until {
-            return self.held;
-        }
-        let claim = self.claims.iter().find(|claim| claim.expired_at == expired_at);
-        claim.map_or(Nano::ZERO, |claim| claim.held)
     }
 
     fn credit(

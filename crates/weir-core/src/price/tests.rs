@@ -1,5 +1,3 @@
-use super::offer::{Bound, Charge, Offer, TooLarge};
-use super::tariff::{Mode, Multiplier, Tier};
 use super::*;
 use crate::money::Nano;
 use crate::usage::Usage;

@@ -126,6 +126,8 @@ impl Wallet {
         if amount > Nano::BOUND || self.grants.total() > Self::LIMIT - amount {
             return Err(RefundRefused::TooLarge);
         }
+        // First, so that what comes back expired is not taken for credit that holds rely on.
+        self.claim(now);
         let mut postings = Postings::new();
         let owed = amount.min(left.owed);
         self.refund_owed(owed, now, seq, &mut postings);

@@ -297,6 +297,21 @@ fn a_refund_into_expired_credit_expires_again() {
 }
 
 #[test]
+fn a_refund_into_expired_credit_is_not_kept_for_an_older_hold() {
+    let mut book = Book::new();
+    book.grant(5, until(100), 0);
+    book.grant(1, paid(), 0);
+    let hold = book.hold(5, 0);
+    let charged = book.settle(hold, 5, 0);
+    let old = book.hold(1, 0);
+    book.refund(&charged, 5, 100);
+    book.check(100, 6, 0);
+    assert_eq!(shapes(&book.expire(100)), [(Expiry, -5)]);
+    book.wallet.release(old);
+    book.check(100, 1, 1);
+}
+
+#[test]
 fn given_credit_that_paid_debt_never_comes_back_as_paid() {
     let mut book = Book::new();
     let charged = book.with(|w, seq| w.charge(Nano::new(10), at(0), seq)).postings;
