@@ -2,7 +2,7 @@
 //!
 //! Two counts run side by side: what the upstream *reports*, and what it *produced* as far as the
 //! bytes show. Reported figures are untrusted: each is clamped to 0..=[`PLAUSIBLE_MAX`], and whatever
-//! is odd about them sets [`Flags::IMPLAUSIBLE`]. Nothing here fails: bytes that make no sense count
+//! is odd about them sets [`IMPLAUSIBLE`](weir_core::ledger::Flags::IMPLAUSIBLE). Nothing here fails: bytes that make no sense count
 //! for nothing.
 
 mod count;
