@@ -1,6 +1,8 @@
 //! Data plane: HTTP in and out, the pipeline, SSE relay.
 
-pub mod ask;
 pub mod json;
 pub mod sse;
+
 pub mod tally;
+
+pub mod ask;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Ask, Duplicate, Endpoint, Gap};
+use super::request::{Ask, Duplicate, Endpoint, Gap};
 
 /// What must change in a request.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::estimate::{AUDIO_TOKENS, FILE_TOKENS, IMAGE_TOKENS, Input};
 use super::read::{MODEL_BYTES_MAX, decisive, wrong};
-use super::{Ask, Duplicate, Endpoint, Unreadable};
+use super::request::{Ask, Duplicate, Endpoint, Unreadable};
 
 /// The most parts that are looked at.
 const PARTS_MAX: usize = 1_000;

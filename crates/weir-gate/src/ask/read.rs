@@ -1,7 +1,7 @@
 //! Reads the members that matter from a JSON body.
 
 use super::estimate::Input;
-use super::{Ask, BoundName, Duplicate, Endpoint, Gap, Member, Unreadable};
+use super::request::{Ask, BoundName, Duplicate, Endpoint, Gap, Member, Unreadable};
 use crate::json::{Kind, Malformed, Scanner, Text};
 
 /// The members that decide something.
@@ -43,7 +43,19 @@ struct Signs {
     voice: bool,
 }
 
-pub(super) fn read(body: &[u8], endpoint: Option<Endpoint>) -> Result<Ask, Unreadable> {
+impl Ask {
+    /// Reads a JSON body. Where the path does not tell the endpoint, the members do.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] when the body is no JSON object, or a member that matters has a value that it
+    /// cannot have. A duplicate is no error here: see [`Self::unambiguous`].
+    pub fn read(body: &[u8], endpoint: Option<Endpoint>) -> Result<Self, Unreadable> {
+        read(body, endpoint)
+    }
+}
+
+fn read(body: &[u8], endpoint: Option<Endpoint>) -> Result<Ask, Unreadable> {
     if let Err(broken) = std::str::from_utf8(body) {
         return Err(Malformed::Syntax(broken.valid_up_to()).into());
     }

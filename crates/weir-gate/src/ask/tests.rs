@@ -2,7 +2,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::edit::{Change, rewrite, with_include_usage, with_output_bound};
+use super::estimate::{AUDIO_TOKENS, FILE_TOKENS, IMAGE_TOKENS};
+use super::multipart::ask_multipart;
+use super::request::{Ask, Bound, BoundName, Duplicate, Endpoint, Unreadable};
 use crate::json::Malformed;
 use crate::tally::estimated_tokens;
 

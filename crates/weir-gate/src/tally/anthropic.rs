@@ -6,8 +6,8 @@
 
 use weir_core::usage::{Meter, Usage};
 
-use super::count::{Figure, listen};
-use super::{EventKind, Seen};
+use super::count::{Figure, PLAUSIBLE_MAX, listen};
+use super::seen::{EventKind, Seen};
 use crate::json::{Kind, Malformed, Scanner};
 
 /// Where a usage object stands.
@@ -116,5 +116,5 @@ fn by_lifetime(scan: &mut Scanner<'_>, seen: &mut Seen) -> Result<u64, Malformed
         sum = sum.saturating_add(figure.amount.unwrap_or(0));
         Ok::<(), Malformed>(())
     })?;
-    Ok(sum.min(super::PLAUSIBLE_MAX))
+    Ok(sum.min(PLAUSIBLE_MAX))
 }

@@ -94,3 +94,46 @@ fn is_number(text: &str) -> bool {
     let mut scan = Scanner::new(text.as_bytes());
     scan.number().is_ok_and(|number| number == text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_cost(raw: &'static str, want: &str) {
+        let rewritten = rewrite_usage_cost(&Bytes::from_static(raw.as_bytes()), "0.0132");
+        assert_eq!(String::from_utf8_lossy(&rewritten), want);
+    }
+
+    #[test]
+    fn a_cost_is_added_to_the_usage_and_nothing_else_changes() {
+        check_cost(
+            r#" {"a" : 1, "usage": { "x":1 } }"#,
+            r#" {"a" : 1, "usage": { "x":1,"cost":0.0132 } }"#,
+        );
+        check_cost(r#"{"usage":{}}"#, r#"{"usage":{"cost":0.0132}}"#);
+        check_cost(r#"{"usage":{"cost":{"v":1},"x":1}}"#, r#"{"usage":{"cost":0.0132,"x":1}}"#);
+        check_cost(
+            "event: e\r\ndata: {\"response\":{\"usage\":{\"x\":1}}}\r\n\r\n",
+            "event: e\r\ndata: {\"response\":{\"usage\":{\"x\":1,\"cost\":0.0132}}}\r\n\r\n",
+        );
+        check_cost(
+            "data: {\"usage\":\ndata: {\"x\":1\ndata: }}\n\n",
+            "data: {\"usage\":\ndata: {\"x\":1,\"cost\":0.0132\ndata: }}\n\n",
+        );
+        for same in [
+            "data: [DONE]\n\n",
+            "",
+            ": ping\n\n",
+            "data: {\"usage\":null}\n\n",
+            "{\"usage\":{}",
+            "{\"usage\":{}} x",
+        ] {
+            check_cost(same, same);
+        }
+        let raw = Bytes::from_static(b"{\"usage\":{}}");
+        for not_a_number in ["", "1,\"x\":2", ".5", "NaN"] {
+            assert_eq!(rewrite_usage_cost(&raw, not_a_number), raw);
+        }
+    }
+}

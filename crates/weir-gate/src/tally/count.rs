@@ -240,3 +240,26 @@ const DIGITS_MAX: i64 = 12;
 fn power(exponent: &str) -> i64 {
     exponent.parse().unwrap_or(if exponent.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_one_token_for_four_bytes() {
+        assert_eq!([0, 1, 4, 5].map(estimated_tokens), [0, 1, 1, 2]);
+        assert_eq!(estimated_tokens(u64::MAX), u64::MAX / 4 + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn whole_figures_are_read_exactly(amount in 0..=PLAUSIBLE_MAX, zeros in 0usize..6) {
+            for text in [format!("{amount}"), format!("{amount}.{}", "0".repeat(zeros + 1)), format!("{amount}e0"),
+                format!("{amount}{}e-{zeros}", "0".repeat(zeros)), format!("0.{amount:010}E+10")] {
+                prop_assert_eq!(Figure::of_text(&text, 0), Figure { amount: Some(amount), odd: false }, "{}", text);
+            }
+        }
+    }
+}

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use weir_core::usage::{Meter, Usage};
 
-use super::Seen;
 use super::count::Figure;
+use super::seen::Seen;
 use crate::json::{Kind, Malformed, Scanner};
 
 /// What a bare number counts: it is charged like that many calls.

@@ -7,7 +7,7 @@
 use weir_core::usage::{Meter, Usage};
 
 use super::count::{Figure, Voice, listen};
-use super::{EventKind, Seen};
+use super::seen::{EventKind, Seen};
 use crate::json::{Kind, Malformed, Scanner, Text};
 use crate::sse::Fields;
 

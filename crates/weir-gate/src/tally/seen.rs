@@ -1,0 +1,54 @@
+//! What a tally has seen so far.
+
+use weir_core::usage::{Meter, Usage};
+
+use super::count::Produced;
+
+/// What an event of a stream is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EventKind {
+    /// It brings produced text.
+    Content,
+    /// OpenAI's extra chunk: usage and no choices.
+    UsageOnly,
+    /// The last event of a stream that came to its end: `[DONE]`, `message_stop`,
+    /// `response.completed`, `.incomplete`, `.failed`.
+    Terminal,
+    /// The upstream tells of an error.
+    Error,
+    /// Anything else: roles, pings, comments, beginnings and ends of parts.
+    Other,
+}
+
+/// What was seen so far, whatever the shape.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) reported: Option<Usage>,
+    /// Output is not reported yet: what is reported of it is only a beginning.
+    pub(super) output_pending: bool,
+    pub(super) produced: Produced,
+    pub(super) implausible: bool,
+    pub(super) terminal: bool,
+    pub(super) error: bool,
+    /// The last event carried usage.
+    pub(super) carried: bool,
+}
+
+impl Seen {
+    /// The reported usage, completed by what was produced where it is known to be incomplete.
+    pub(super) fn so_far(&self) -> Option<Usage> {
+        let images = self.produced.images();
+        let Some(mut usage) = self.reported else {
+            return (images > 0).then(|| Usage::NONE.with(Meter::Image, images));
+        };
+        if self.output_pending {
+            let produced = self.produced.usage();
+            if produced.output() > usage.output() {
+                for meter in [Meter::OutputTokens, Meter::ReasoningTokens] {
+                    usage.record(meter, produced.of(meter));
+                }
+            }
+        }
+        Some(usage.with(Meter::Image, images.max(usage.of(Meter::Image))))
+    }
+}
