@@ -184,13 +184,7 @@ impl Account {
 
     /// Frees slots in flight and corrects tokens and credits to what was really used. The wallet is
     /// settled apart.
-    pub fn settle_limits(
-        &mut self,
-        grant: &Grant,
-        ask: &Ask<'_>,
-        used: Used,
-        clock: Timestamp,
-    ) {
+    pub fn settle_limits(&mut self, grant: &Grant, ask: &Ask<'_>, used: Used, clock: Timestamp) {
         let now = self.observe(clock);
         self.on_taken(grant, ask, |rule, window, taken| match (rule.algorithm(), rule.unit()) {
             (Algorithm::Concurrency, _) => rule.give_back(window, taken, now),

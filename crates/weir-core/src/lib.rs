@@ -17,5 +17,20 @@ pub mod wallet;
 
 pub mod alert;
 
+pub mod calendar;
+pub mod limit;
+pub mod window;
+
 pub mod model;
 pub mod operation;
+
+pub mod names;
+
+pub mod key;
+pub mod plan;
+pub mod policy;
+
+pub mod entitlement;
+
+pub mod account;
+pub mod admit;

@@ -1,7 +1,7 @@
 //! The interned names of limits: small numbers that mean the same across policies.
 
-use std::collections::BTreeMap;
 use crate::limit::LimitId;
+use std::collections::BTreeMap;
 
 /// Every limit name that this process has met, in the order of meeting.
 ///

@@ -7,7 +7,7 @@ use crate::id::PolicyNumber;
 use crate::model::ModelPattern;
 use crate::operation::{Lookup, RouteIndex, RoutePattern, RouteTable, Tie};
 use crate::plan::{Limit, Plan};
-use crate::price::Price;
+use crate::price::PriceBook;
 
 /// What the operator decided.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Policy {
     table: RouteTable,
     plans: BTreeMap<Arc<str>, Arc<Plan>>,
     models: Vec<ModelTerms>,
-    prices: BTreeMap<Arc<str>, Arc<Price>>,
+    prices: PriceBook,
 }
 
 /// One route of the data plane.
@@ -178,7 +178,7 @@ pub struct PolicyParts {
     /// Models.
     pub models: Vec<ModelTerms>,
     /// Prices by name.
-    pub prices: BTreeMap<Arc<str>, Arc<Price>>,
+    pub prices: PriceBook,
 }
 
 impl Policy {
@@ -256,25 +256,22 @@ impl Policy {
         &self.models
     }
 
-    /// The price of that name.
-    pub fn price(&self, name: &str) -> Option<&Arc<Price>> {
-        self.prices.get(name)
-    }
-
-    /// All prices by name.
-    pub fn prices(&self) -> &BTreeMap<Arc<str>, Arc<Price>> {
+    /// All list prices.
+    pub fn prices(&self) -> &PriceBook {
         &self.prices
     }
 
-    /// The price of a model: the one that its terms name, else the one of its own name, else the
-    /// one of its pattern's name. `None`: the model has no price and is not for sale.
-    pub fn price_of_model(&self, model: &str) -> Option<&Arc<Price>> {
+    /// The name of the price of a model: the one that its terms name, else its own, else that of
+    /// its pattern. `None`: the model has no list price and is not for sale.
+    pub fn price_name_of_model<'a>(&'a self, model: &'a str) -> Option<&'a str> {
+        let listed = |name: &'a str| self.prices.price(name).map(|price| price.name());
         let terms = self.model(model);
-        match terms.and_then(|terms| terms.price.as_ref()) {
-            Some(named) => self.price(named),
-            None => self
-                .price(model)
-                .or_else(|| terms.and_then(|terms| self.price(&terms.pattern.to_string()))),
+        match terms.and_then(|terms| terms.price.as_deref()) {
+            Some(named) => listed(named),
+            None => listed(model).or_else(|| {
+                let pattern = terms?.pattern.to_string();
+                self.prices.price(&pattern).map(|price| price.name())
+            }),
         }
     }
 }

@@ -152,9 +152,8 @@ impl Engine {
 
     /// The account with that id of the operator's own.
     pub fn account_by_external_id(&self, external: &str) -> Option<Arc<AccountCell>> {
-        let is_it = |cell: &&Arc<AccountCell>| {
-            cell.record.load().external_id.as_deref() == Some(external)
-        };
+        let is_it =
+            |cell: &&Arc<AccountCell>| cell.record.load().external_id.as_deref() == Some(external);
         self.accounts.pin().values().find(is_it).map(Arc::clone)
     }
 
@@ -202,9 +201,10 @@ impl Engine {
         let mut account = Account::new(id, entitlement);
         account.suspended = record.suspended;
         let line = credit_line(&record)?;
-        account.wallet.set_credit_line(line).map_err(|why| {
-            ChangeError::invalid("credit_line", why)
-        })?;
+        account
+            .wallet
+            .set_credit_line(line)
+            .map_err(|why| ChangeError::invalid("credit_line", why))?;
         let live = Live {
             account,
             policy: policy.number(),

@@ -91,13 +91,12 @@ impl Engine {
         let mut live = cell.live.lock();
         let now = live.account.observe(clock);
         let account = &live.account;
-        let of_account = account.entitlement.listed().iter().map(|applied| {
-            (Owner::Account, applied)
-        });
+        let of_account =
+            account.entitlement.listed().iter().map(|applied| (Owner::Account, applied));
         let states: Vec<_> = live.keys.iter().map(|key| (key.id, key.state.load_full())).collect();
-        let of_keys = states.iter().flat_map(|(id, state)| {
-            state.limits.iter().map(|applied| (Owner::Key(*id), applied))
-        });
+        let of_keys = states
+            .iter()
+            .flat_map(|(id, state)| state.limits.iter().map(|applied| (Owner::Key(*id), applied)));
         let mut windows = Vec::new();
         for (owner, applied) in of_account.chain(of_keys) {
             let slot = weir_core::account::Slot { owner, limit: applied.limit.id };

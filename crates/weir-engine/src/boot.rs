@@ -95,18 +95,22 @@ impl Engine {
                 missing.entry(record.plan).or_default().push(format!("{id} ({})", record.name));
                 continue;
             }
-            let cell = self.account_cell(id, record).map_err(|why| senseless("account", id, why))?;
+            let cell =
+                self.account_cell(id, record).map_err(|why| senseless("account", id, why))?;
             self.accounts.pin().insert(id, cell);
         }
         if missing.is_empty() {
             return Ok(());
         }
-        let mut plans: Vec<String> = missing.into_iter().map(|(plan, accounts)| {
-            let shown = accounts.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-            let more = accounts.len().saturating_sub(5);
-            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("`{plan}`, used by {shown}{rest}")
-        }).collect();
+        let mut plans: Vec<String> = missing
+            .into_iter()
+            .map(|(plan, accounts)| {
+                let shown = accounts.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+                let more = accounts.len().saturating_sub(5);
+                let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("`{plan}`, used by {shown}{rest}")
+            })
+            .collect();
         plans.sort();
         Err(BootError::PlansMissing(plans))
     }
@@ -227,8 +231,11 @@ fn read<T: serde::de::DeserializeOwned>(
     id: impl std::fmt::Display,
     body: &str,
 ) -> Result<T, BootError> {
-    serde_json::from_str(body)
-        .map_err(|why| BootError::Resource { what, id: id.to_string(), why: why.to_string() })
+    serde_json::from_str(body).map_err(|why| BootError::Resource {
+        what,
+        id: id.to_string(),
+        why: why.to_string(),
+    })
 }
 
 fn senseless(

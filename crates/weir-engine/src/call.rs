@@ -174,9 +174,9 @@ impl Engine {
             return refused(Why::Store(self.health()), &live, wanted, route, clock);
         }
         let contract = live.contract.clone();
-        let offer = price.as_deref().and_then(|name| {
-            wanted.policy.prices().offer(name, contract.as_deref(), clock).ok()
-        });
+        let offer = price
+            .as_deref()
+            .and_then(|name| wanted.policy.prices().offer(name, contract.as_deref(), clock).ok());
         let before = self.totals(&live, price.as_deref(), clock);
         let mut bound = wanted.bound;
         let mut clamped = None;
@@ -338,7 +338,10 @@ impl Ticket {
         }
     }
 
-    #[expect(clippy::expect_used, reason = "only `settle` and `void` empty it, and they consume it")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only `settle` and `void` empty it, and they consume it"
+    )]
     fn open(&self) -> &Open {
         self.0.as_deref().expect("a ticket is open until it is consumed")
     }
@@ -459,8 +462,9 @@ impl Open {
             usage: bill.usage,
             worth: bill.amount,
         };
+        let hold = self.grant.hold.take();
         let counted = self.counted(&bill, outcome, now);
-        if let Some(hold) = self.grant.hold.take() {
+        if let Some(hold) = hold {
             let posting = self.posting(&bill, hold.amount(), counted);
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);

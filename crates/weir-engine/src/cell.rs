@@ -10,7 +10,6 @@ use weir_core::account::Account;
 use weir_core::entitlement::Applied;
 use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq};
 use weir_core::key::Key;
-use weir_core::money::Nano;
 use weir_core::plan::{Boost, Limit};
 use weir_core::price::Contract;
 use weir_core::time::Timestamp;

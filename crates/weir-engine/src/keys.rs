@@ -114,9 +114,8 @@ impl Engine {
         kind: KeyType,
     ) -> Result<(Option<String>, SecretDigest, String), ChangeError> {
         if let Some(hex) = &new.secret_sha256 {
-            let digest = SecretDigest::from_hex(hex).ok_or_else(|| {
-                ChangeError::invalid("secret_sha256", "it must be 64 hex digits")
-            })?;
+            let digest = SecretDigest::from_hex(hex)
+                .ok_or_else(|| ChangeError::invalid("secret_sha256", "it must be 64 hex digits"))?;
             return Ok((None, digest, format!("sha256:{}…", &hex[..8])));
         }
         let NewSecret { secret, digest, hint } =
@@ -314,9 +313,9 @@ fn spend_cap(record: &SpendCapRecord) -> Result<SpendCap, ChangeError> {
         .filter(|quota| *quota <= Rule::QUOTA_MAX)
         .ok_or_else(|| invalid("amount: it must be between 0 and 9007199".to_owned()))?;
     let (period, anchor) = match record.period.as_deref() {
-        Some("day") => (Period::DAY, Anchor::Calendar(Zone::utc())),
-        Some("week") => (Period::Span(Span::from_secs(7 * 86_400)), Anchor::Calendar(Zone::utc())),
-        Some("month") => (Period::MONTH, Anchor::Calendar(Zone::utc())),
+        Some("day") => (Period::DAY, Anchor::Calendar(Zone::UTC)),
+        Some("week") => (Period::Span(Span::from_secs(7 * 86_400)), Anchor::Calendar(Zone::UTC)),
+        Some("month") => (Period::MONTH, Anchor::Calendar(Zone::UTC)),
         // The longest window there is stands for one that never begins anew.
         None => (Period::Span(Rule::PERIOD_MAX), Anchor::FirstRequest),
         Some(_) => return Err(invalid("period: it must be `day`, `week` or `month`".to_owned())),

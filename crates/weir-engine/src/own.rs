@@ -93,7 +93,7 @@ fn target_of(name: &str, policy: &Policy) -> Result<Target, String> {
             let mut classes: Vec<_> = policy.routes().iter().map(|route| &route.class).collect();
             classes.sort_unstable();
             classes.dedup();
-            match classes.iter().find(|class| ***class == *stem) {
+            match classes.iter().find(|class| &****class == stem) {
                 Some(class) => Ok(Target::Class((*class).clone())),
                 None => Err(format!(
                     "there is no such class; limits are named by a class ({}), `all`, \
@@ -112,9 +112,7 @@ fn rule_of(value: &Value, in_flight: bool) -> Result<Rule, String> {
             in_flight_rule(Some(quota))
         }
         Value::String(text) if in_flight && text == "unlimited" => in_flight_rule(None),
-        Value::String(text) => text
-            .parse::<Rule>()
-            .map_err(|why| format!("{why}; {}", why.hint())),
+        Value::String(text) => text.parse::<Rule>().map_err(|why| format!("{why}; {}", why.hint())),
         Value::Object(_) => {
             let long: LongForm =
                 serde_json::from_value(value.clone()).map_err(|why| why.to_string())?;

@@ -62,8 +62,7 @@ impl Engine {
             }
             live.last_entry = part.seq;
             let call = Some(Box::new(call.clone()));
-            let entry =
-                part.into_entry(account, posting.reference, posting.policy, None, call);
+            let entry = part.into_entry(account, posting.reference, posting.policy, None, call);
             ops.push(Op::Append(entry));
         }
         turn.count(&posting.counted);

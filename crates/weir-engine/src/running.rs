@@ -30,12 +30,7 @@ struct Progress {
 pub(crate) struct RunningCalls(Mutex<HashMap<CallId, Arc<Running>>>);
 
 impl Running {
-    pub(crate) fn new(
-        call: CallId,
-        account: AccountId,
-        facts: Call,
-        request_id: Box<str>,
-    ) -> Self {
+    pub(crate) fn new(call: CallId, account: AccountId, facts: Call, request_id: Box<str>) -> Self {
         Self { call, account, facts, request_id, progress: Mutex::default() }
     }
 
@@ -73,9 +68,9 @@ impl RunningCalls {
     /// Hands every stream with news to `write` while no stream can end.
     pub(crate) fn checkpoint(&self, write: impl FnOnce(Vec<(Arc<Running>, Usage)>)) {
         let calls = self.0.lock();
-        let fresh = calls.values().filter_map(|running| {
-            running.fresh().map(|usage| (Arc::clone(running), usage))
-        });
+        let fresh = calls
+            .values()
+            .filter_map(|running| running.fresh().map(|usage| (Arc::clone(running), usage)));
         let fresh: Vec<_> = fresh.collect();
         if !fresh.is_empty() {
             write(fresh);

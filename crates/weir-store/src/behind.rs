@@ -1,0 +1,89 @@
+//! The thread that writes what may be a second old.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::health::{Health, StoreHealth};
+use crate::index::{Index, Snapshots};
+use crate::stop::Stop;
+use crate::usage::{Pending, UsageDb};
+use crate::writer::Progress;
+
+/// Writes the index and the usage behind.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) index: Index,
+    pub(crate) usage: UsageDb,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) stop: Arc<Stop>,
+}
+
+/// Whether a database is still written.
+#[derive(Clone, Copy, PartialEq)]
+enum Trust {
+    Kept,
+    Lost,
+}
+
+impl Behind {
+    /// Works until it is stopped, then writes all that is left.
+    pub(crate) fn run(mut self) {
+        let mut index = Trust::Kept;
+        let mut usage = Trust::Kept;
+        let mut more = false;
+        loop {
+            let stopped = self.stop.wait(if more { Duration::ZERO } else { INTERVAL });
+            let round = self.stop.begin_round();
+            // Of a full disk, what is left belongs to the ledger.
+            if self.health.get() != StoreHealth::Full {
+                if usage == Trust::Kept {
+                    usage = judge("usage", self.usage.flush(&self.pending));
+                }
+                more = false;
+                if index == Trust::Kept {
+                    index = judge("index", self.compute().map(|left| more = left));
+                }
+            }
+            self.stop.end_round(round);
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    /// Writes snapshots and a bounded part of the index; whether there is more to index.
+    fn compute(&mut self) -> rusqlite::Result<bool> {
+        let durable = self.progress.durable.load(Ordering::Acquire);
+        self.index.write(&self.snapshots, durable)?;
+        for _ in 0..STEPS_PER_ROUND {
+            if !self.index.step()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A database that failed is not written any more: its content can be computed again, or is
+/// worth less than the truth of what is shown.
+fn judge(name: &'static str, written: rusqlite::Result<()>) -> Trust {
+    match written {
+        Ok(()) => Trust::Kept,
+        Err(error) if matches!(Failure::of(&error), Failure::Full | Failure::Locked) => {
+            tracing::warn!(%error, database = name, "what is written behind has to wait");
+            Trust::Kept
+        }
+        Err(error) => {
+            tracing::error!(%error, database = name, "not written any more until the restart");
+            Trust::Lost
+        }
+    }
+}
+
+const INTERVAL: Duration = Duration::from_millis(500);
+const STEPS_PER_ROUND: usize = 10;

@@ -1,0 +1,37 @@
+//! Faults that tests inject. A store that nobody gave a [`Faults`] never looks here.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Test-only: makes a store meet a failing or a small disk.
+#[derive(Debug, Default)]
+pub struct Faults {
+    fail_sync: AtomicBool,
+    disk_pages: AtomicU32,
+}
+
+impl Faults {
+    /// The next transaction fails as if its fsync had.
+    pub fn fail_next_sync(&self) {
+        self.fail_sync.store(true, Ordering::SeqCst);
+    }
+
+    /// The disk has room for so many pages of 4 KiB, ballast included; 0 is no bound.
+    pub fn set_disk_pages(&self, pages: u32) {
+        self.disk_pages.store(pages, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take_failed_sync(&self) -> bool {
+        self.fail_sync.swap(false, Ordering::SeqCst)
+    }
+
+    /// How many pages are left to the database; `None` if the disk is not simulated.
+    pub(crate) fn pages_left(&self, ballast_bytes: u64) -> Option<u32> {
+        match self.disk_pages.load(Ordering::SeqCst) {
+            0 => None,
+            pages => {
+                let ballast = u32::try_from(ballast_bytes.div_ceil(4096)).unwrap_or(u32::MAX);
+                Some(pages.saturating_sub(ballast).max(1))
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Batches that wait for the thread that writes: bounded in number and in bytes.
+
+use std::collections::VecDeque;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::commit::{Commit, Outcome};
+use crate::error::CommitError;
+use crate::op::{Batch, Urgency, out_of_order};
+
+/// How much may wait. Settlements may take twice as much: they cannot be refused without harm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) batches: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The queue in front of the thread that writes.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    bounds: Bounds,
+    /// The last position given to an entry. Held while a batch with entries is queued, so that
+    /// the order of the queue is the order of the ledger.
+    sequence: Mutex<i64>,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    /// Why nothing is taken any more.
+    shut: Option<CommitError>,
+    probe: bool,
+    checkpoint: bool,
+}
+
+/// A batch and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) batch: Batch,
+    pub(crate) done: oneshot::Sender<Outcome>,
+}
+
+/// What the thread that writes is to do next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Commit these in one transaction.
+    Group(Vec<Job>),
+    /// See whether there is space again.
+    Probe,
+    /// Move the log into the database, so that the log begins anew.
+    Checkpoint,
+    /// No more work will come.
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(bounds: Bounds, last_seq: i64) -> Self {
+        Self {
+            bounds,
+            sequence: Mutex::new(last_seq),
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                bytes: 0,
+                shut: None,
+                probe: false,
+                checkpoint: false,
+            }),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Queues a batch that numbers its entries itself.
+    pub(crate) fn push(&self, batch: Batch) -> Commit {
+        let pushed = match batch.entries {
+            None => self.enqueue(batch),
+            Some(_) => self.enqueue_next(batch, &mut self.sequence.lock()),
+        };
+        pushed.unwrap_or_else(Commit::refused)
+    }
+
+    /// Queues the batch that `make` makes when told the next position, before anyone else can
+    /// take that position.
+    pub(crate) fn push_next(&self, make: impl FnOnce(i64) -> Result<Batch, CommitError>) -> Commit {
+        let mut sequence = self.sequence.lock();
+        let Some(next) = sequence.checked_add(1) else {
+            return Commit::refused(CommitError::Unwritable("position"));
+        };
+        make(next)
+            .and_then(|batch| self.enqueue_next(batch, &mut sequence))
+            .unwrap_or_else(Commit::refused)
+    }
+
+    /// Takes all that waits, up to the bounds of one transaction; blocks while there is nothing.
+    pub(crate) fn take(&self) -> Work {
+        let mut state = self.state.lock();
+        loop {
+            if std::mem::take(&mut state.checkpoint) {
+                return Work::Checkpoint;
+            }
+            if std::mem::take(&mut state.probe) {
+                return Work::Probe;
+            }
+            if !state.jobs.is_empty() {
+                return Work::Group(state.group());
+            }
+            if state.shut.is_some() {
+                return Work::Closed;
+            }
+            self.wake.wait(&mut state);
+        }
+    }
+
+    /// Takes nothing any more; what waits is still worked off.
+    pub(crate) fn close(&self) {
+        self.shut(CommitError::Closed);
+    }
+
+    /// Takes nothing any more, and fails what waits.
+    pub(crate) fn fence(&self) {
+        self.shut(CommitError::Fenced);
+        let jobs = {
+            let mut state = self.state.lock();
+            state.bytes = 0;
+            std::mem::take(&mut state.jobs)
+        };
+        for job in jobs {
+            job.refuse(CommitError::Fenced);
+        }
+    }
+
+    pub(crate) fn ask_probe(&self) {
+        self.state.lock().probe = true;
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn ask_checkpoint(&self) {
+        self.state.lock().checkpoint = true;
+        self.wake.notify_one();
+    }
+
+    fn shut(&self, why: CommitError) {
+        let mut state = self.state.lock();
+        if state.shut.is_none() || why == CommitError::Fenced {
+            state.shut = Some(why);
+        }
+        self.wake.notify_one();
+    }
+
+    fn enqueue_next(&self, batch: Batch, sequence: &mut i64) -> Result<Commit, CommitError> {
+        let entries = batch.entries;
+        if let Some((first, _)) = entries
+            && first <= *sequence
+        {
+            return Err(out_of_order(first, *sequence));
+        }
+        let commit = self.enqueue(batch)?;
+        if let Some((_, last)) = entries {
+            *sequence = last;
+        }
+        Ok(commit)
+    }
+
+    fn enqueue(&self, batch: Batch) -> Result<Commit, CommitError> {
+        let (done, outcome) = oneshot::channel();
+        let idle = {
+            let mut state = self.state.lock();
+            if let Some(why) = &state.shut {
+                return Err(why.clone());
+            }
+            let share = match batch.urgency {
+                Urgency::Settlement => 2,
+                Urgency::Fresh => 1,
+            };
+            let idle = state.jobs.is_empty();
+            let fits = state.jobs.len() < self.bounds.batches * share
+                && state.bytes + batch.bytes <= self.bounds.bytes * share;
+            if !fits && !idle {
+                return Err(CommitError::Busy);
+            }
+            state.bytes += batch.bytes;
+            state.jobs.push_back(Job { batch, done });
+            idle
+        };
+        if idle {
+            self.wake.notify_one();
+        }
+        Ok(Commit::waiting(outcome))
+    }
+}
+
+impl State {
+    fn group(&mut self) -> Vec<Job> {
+        let mut count = 0;
+        let mut bytes = 0;
+        for job in self.jobs.iter().take(GROUP_BATCHES_MAX) {
+            if count > 0 && bytes + job.batch.bytes > GROUP_BYTES_MAX {
+                break;
+            }
+            bytes += job.batch.bytes;
+            count += 1;
+        }
+        self.bytes -= bytes;
+        self.jobs.drain(..count).collect()
+    }
+}
+
+impl Job {
+    /// Tells that the batch failed.
+    pub(crate) fn refuse(self, why: CommitError) {
+        self.tell(Err(why));
+    }
+
+    /// Tells what became of the batch.
+    pub(crate) fn tell(self, outcome: Outcome) {
+        // Whoever asked may have gone away; the batch went its way all the same.
+        let _ = self.done.send(outcome);
+    }
+}
+
+/// What one transaction takes at most, so that nobody waits for a very long one.
+const GROUP_BATCHES_MAX: usize = 4_096;
+const GROUP_BYTES_MAX: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{CallId, Op};
+
+    fn batch(urgency: Urgency) -> Batch {
+        Batch::prepare(urgency, vec![Op::DropCheckpoint(CallId(1))]).unwrap()
+    }
+
+    #[test]
+    fn a_full_queue_refuses_fresh_work_first_and_then_settlements() {
+        let queue = Queue::new(Bounds { batches: 2, bytes: 1 << 20 }, 0);
+        let mut waiting: Vec<_> = (0..2).map(|_| queue.push(batch(Urgency::Fresh))).collect();
+        assert_eq!(queue.push(batch(Urgency::Fresh)).wait(), Err(CommitError::Busy));
+        waiting.extend((0..2).map(|_| queue.push(batch(Urgency::Settlement))));
+        assert_eq!(queue.push(batch(Urgency::Settlement)).wait(), Err(CommitError::Busy));
+        let Work::Group(jobs) = queue.take() else { panic!("there is work") };
+        assert_eq!(jobs.len(), 4);
+        drop(waiting);
+    }
+
+    #[test]
+    fn a_fenced_queue_fails_what_waits_and_what_comes() {
+        let queue = Queue::new(Bounds { batches: 8, bytes: 1 << 20 }, 0);
+        let waiting = queue.push(batch(Urgency::Settlement));
+        queue.fence();
+        assert_eq!(waiting.wait(), Err(CommitError::Fenced));
+        assert_eq!(queue.push(batch(Urgency::Settlement)).wait(), Err(CommitError::Fenced));
+        assert!(matches!(queue.take(), Work::Closed));
+    }
+}

@@ -1,0 +1,289 @@
+//! The one thread that writes the ledger: all that waits goes into one transaction with one
+//! fsync, then everybody is told.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use crate::apply::{Kept, Refusal, apply, evict};
+use crate::ballast::Ballast;
+use crate::commit::{Committed, Outcome};
+use crate::error::{CommitError, Failure};
+use crate::fault::Faults;
+use crate::health::{Health, StoreHealth};
+use crate::op::{Batch, Urgency};
+use crate::queue::{Job, Queue, Work};
+
+/// How far the thread that writes is, for those who follow it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The last position that is durable.
+    pub(crate) durable: AtomicI64,
+    /// Transactions committed.
+    pub(crate) groups: AtomicU64,
+    /// Batches committed.
+    pub(crate) batches: AtomicU64,
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) conn: Connection,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) ballast: Ballast,
+    pub(crate) kept: Kept,
+    pub(crate) kept_max: i64,
+    pub(crate) faults: Option<Arc<Faults>>,
+}
+
+/// Which batches get a savepoint of their own.
+#[derive(Clone, Copy, PartialEq)]
+enum Isolation {
+    /// Those that may well be refused.
+    Conditional,
+    /// All, after one was refused that nobody expected to be.
+    All,
+}
+
+/// Why a transaction came to nothing.
+enum Stop {
+    Sqlite(rusqlite::Error),
+    /// A batch without a savepoint was refused half-way.
+    Isolate,
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Writer {
+    /// Works until the queue is closed.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.queue.take() {
+                Work::Group(jobs) => self.group(jobs),
+                Work::Probe => self.probe(),
+                Work::Checkpoint => self.checkpoint(),
+                Work::Closed => return,
+            }
+        }
+    }
+
+    fn group(&mut self, mut jobs: Vec<Job>) {
+        if self.health.get() == StoreHealth::Full {
+            jobs = refuse_fresh(jobs);
+        }
+        let mut outcome = self.transact(&jobs);
+        if let Err(error) = &outcome
+            && Failure::of(error) == Failure::Full
+        {
+            self.health.set_full(true);
+            self.ballast.release();
+            jobs = refuse_fresh(jobs);
+            outcome = self.transact(&jobs);
+        }
+        match outcome {
+            // A fence that another thread set meanwhile holds for this transaction as well.
+            Ok(_) if self.health.get() == StoreHealth::Fenced => {
+                refuse_all(jobs, &CommitError::Fenced);
+            }
+            Ok(outcomes) => {
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    job.tell(outcome);
+                }
+            }
+            Err(error) => self.fail(jobs, &error),
+        }
+    }
+
+    fn fail(&mut self, jobs: Vec<Job>, error: &rusqlite::Error) {
+        match Failure::of(error) {
+            Failure::Full => refuse_all(jobs, &CommitError::Full),
+            Failure::Locked => {
+                tracing::warn!("another program holds a lock on the ledger");
+                refuse_all(jobs, &CommitError::Locked);
+            }
+            Failure::Refused | Failure::Fatal => {
+                self.health.fence(error);
+                self.queue.fence();
+                refuse_all(jobs, &CommitError::Fenced);
+            }
+        }
+    }
+
+    /// One transaction of all batches, durable when this returns `Ok`.
+    fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, rusqlite::Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.simulate_disk()?;
+        let outcomes = match self.attempt(jobs, Isolation::Conditional) {
+            Err(Stop::Isolate) => self.attempt(jobs, Isolation::All),
+            other => other,
+        };
+        match outcomes {
+            Ok(outcomes) => {
+                self.note_progress(jobs, &outcomes);
+                Ok(outcomes)
+            }
+            Err(Stop::Sqlite(error)) => Err(error),
+            // With a savepoint around each, no batch asks for one.
+            Err(Stop::Isolate) => Err(rusqlite::Error::InvalidQuery),
+        }
+    }
+
+    fn attempt(&mut self, jobs: &[Job], isolation: Isolation) -> Result<Vec<Outcome>, Stop> {
+        let kept = self.kept;
+        let outcomes = self.write(jobs, isolation);
+        if outcomes.is_err() {
+            self.kept = kept;
+            if !self.conn.is_autocommit() {
+                self.conn.execute_batch("ROLLBACK")?;
+            }
+        }
+        outcomes
+    }
+
+    fn write(&mut self, jobs: &[Job], isolation: Isolation) -> Result<Vec<Outcome>, Stop> {
+        let kept = self.kept;
+        self.execute("BEGIN IMMEDIATE")?;
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            outcomes.push(self.batch(&job.batch, isolation)?);
+        }
+        if self.kept != kept {
+            evict(&self.conn, &mut self.kept, self.kept_max)?;
+            self.conn
+                .prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'idempotency_bytes'")?
+                .execute([self.kept.0])?;
+        }
+        if self.faults.as_ref().is_some_and(|faults| faults.take_failed_sync()) {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+            return Err(rusqlite::Error::SqliteFailure(code, None).into());
+        }
+        self.execute("COMMIT")?;
+        Ok(outcomes)
+    }
+
+    fn batch(&mut self, batch: &Batch, isolation: Isolation) -> Result<Outcome, Stop> {
+        let savepoint = batch.ops.len() > 1 && (batch.conditional || isolation == Isolation::All);
+        if savepoint {
+            self.execute("SAVEPOINT batch")?;
+        }
+        let kept = self.kept;
+        let mut committed = Committed::default();
+        let applied = batch
+            .ops
+            .iter()
+            .try_for_each(|op| apply(&self.conn, op, &mut self.kept, &mut committed));
+        let refused = match applied {
+            Ok(()) => None,
+            Err(Refusal::Batch(error)) => Some(error),
+            Err(Refusal::Sqlite(error)) if Failure::of(&error) == Failure::Refused => {
+                tracing::error!(%error, "a batch that should fit was refused by the database");
+                Some(CommitError::Duplicate)
+            }
+            Err(Refusal::Sqlite(error)) => return Err(error.into()),
+        };
+        if let Some(error) = refused {
+            self.kept = kept;
+            if savepoint {
+                self.execute("ROLLBACK TO batch")?;
+                self.execute("RELEASE batch")?;
+            } else if batch.ops.len() > 1 {
+                return Err(Stop::Isolate);
+            }
+            return Ok(Err(error));
+        }
+        if savepoint {
+            self.execute("RELEASE batch")?;
+        }
+        Ok(Ok(committed))
+    }
+
+    fn note_progress(&self, jobs: &[Job], outcomes: &[Outcome]) {
+        let durable = jobs
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| outcome.is_ok())
+            .filter_map(|(job, _)| job.batch.entries.map(|(_, last)| last))
+            .max();
+        if let Some(durable) = durable {
+            self.progress.durable.fetch_max(durable, Ordering::AcqRel);
+        }
+        self.progress.groups.fetch_add(1, Ordering::Relaxed);
+        self.progress.batches.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Sees whether there is space again: for the ballast, and by SQLite's own count.
+    fn probe(&mut self) {
+        if self.health.get() != StoreHealth::Full || self.ballast.restore().is_err() {
+            return;
+        }
+        let wrote = self.simulate_disk().and_then(|()| self.write_probe());
+        match wrote {
+            Ok(()) => self.health.set_full(false),
+            Err(error) if Failure::of(&error) == Failure::Fatal => {
+                self.health.fence(&error);
+                self.queue.fence();
+            }
+            Err(_) => self.ballast.release(),
+        }
+    }
+
+    fn write_probe(&self) -> rusqlite::Result<()> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let wrote = self
+            .conn
+            .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('probe', zeroblob(65536))")
+            .and_then(|mut probe| probe.execute([]));
+        if !self.conn.is_autocommit() {
+            self.execute("ROLLBACK")?;
+        }
+        wrote.map(drop)
+    }
+
+    /// Between two transactions there is nobody else writing, so that a log of which little is
+    /// left to move can be moved wholly, and begins anew.
+    fn checkpoint(&mut self) {
+        if self.health.get() != StoreHealth::Ok {
+            return;
+        }
+        let moved = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = moved
+            && Failure::of(&error) == Failure::Fatal
+        {
+            self.health.fence(&error);
+            self.queue.fence();
+        }
+    }
+
+    fn simulate_disk(&self) -> rusqlite::Result<()> {
+        let Some(faults) = &self.faults else { return Ok(()) };
+        let ballast = if self.ballast.present() { self.ballast.bytes() } else { 0 };
+        let pages = faults.pages_left(ballast).unwrap_or(u32::MAX - 1);
+        self.conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(sql)?.execute([]).map(drop)
+    }
+}
+
+fn refuse_fresh(jobs: Vec<Job>) -> Vec<Job> {
+    let (settling, fresh) =
+        jobs.into_iter().partition(|job| job.batch.urgency == Urgency::Settlement);
+    refuse_all(fresh, &CommitError::Full);
+    settling
+}
+
+fn refuse_all(jobs: Vec<Job>, why: &CommitError) {
+    for job in jobs {
+        job.refuse(why.clone());
+    }
+}

@@ -1,0 +1,215 @@
+//! What is written behind: the index, snapshots, windows, roll-ups.
+
+use weir_core::id::{AccountId, KeyId, Seq};
+use weir_core::money::Nano;
+use weir_core::time::Timestamp;
+use weir_store::index::WalletSnapshot;
+use weir_store::op::{Op, Urgency};
+use weir_store::store::Store;
+use weir_store::usage::{Counters, Forget, Grain, RollupKey, RollupRange, WindowKey, WindowState};
+
+use crate::support::{Books, fill, open, positions};
+
+#[test]
+fn an_accounts_entries_are_complete_whatever_the_index_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut books = Books::default();
+    for round in 0..6u64 {
+        for account in 1..=3 {
+            fill(&store, &mut books, account, 5);
+        }
+        if round % 2 == 0 {
+            store.flush();
+        }
+        for account in 1..=3u64 {
+            let expected: Vec<u64> = (0..=round)
+                .flat_map(|round| (1..=5).map(move |n| round * 15 + (account - 1) * 5 + n))
+                .collect();
+            assert_eq!(positions(&store, account), expected);
+        }
+    }
+    store.flush();
+    let totals = store.reader().totals().unwrap();
+    assert_eq!((totals.indexed_seq, totals.last_seq), (Seq(90), Seq(90)));
+}
+
+#[test]
+fn a_lost_or_foreign_index_is_computed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut books = Books::default();
+    fill(&store, &mut books, 1, 8);
+    store.snapshot(vec![wallet(1, 8, "{}")], Seq(8)).unwrap();
+    store.flush();
+    drop(store);
+    let other = tempfile::tempdir().unwrap();
+    let (store, _) = open(other.path());
+    fill(&store, &mut Books::default(), 1, 20);
+    drop(store);
+    let damage: [&dyn Fn(); 3] = [
+        &|| std::fs::remove_file(dir.path().join("index.db")).unwrap(),
+        &|| std::fs::write(dir.path().join("index.db"), vec![7; 9_000]).unwrap(),
+        &|| {
+            let copied = std::fs::copy(other.path().join("index.db"), dir.path().join("index.db"));
+            copied.unwrap();
+        },
+    ];
+    for damage in damage {
+        damage();
+        let (store, loaded) = open(dir.path());
+        assert_eq!(loaded.wallets, []);
+        assert_eq!(loaded.tail().count(), 8);
+        assert_eq!(positions(&store, 1), [1, 2, 3, 4, 5, 6, 7, 8]);
+        store.flush();
+        assert_eq!(store.reader().totals().unwrap().indexed_seq, Seq(8));
+    }
+}
+
+fn wallet(account: u64, as_of: u64, state: &str) -> WalletSnapshot {
+    WalletSnapshot { account: AccountId(account), as_of: Seq(as_of), state: state.into() }
+}
+
+#[test]
+fn a_start_reads_snapshots_and_only_the_entries_after_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut books = Books::default();
+    fill(&store, &mut books, 1, 5);
+    fill(&store, &mut books, 2, 5);
+    store.snapshot(vec![wallet(1, 5, "one"), wallet(2, 9, "two")], Seq(9)).unwrap();
+    store.flush();
+    // An older snapshot does not come over a newer one.
+    store.snapshot(vec![wallet(1, 3, "old")], Seq(3)).unwrap();
+    store.flush();
+    drop(store);
+    let (_store, loaded) = open(dir.path());
+    let mut wallets = loaded.wallets.clone();
+    wallets.sort_by_key(|wallet| wallet.account);
+    assert_eq!(wallets, [wallet(1, 5, "one"), wallet(2, 9, "two")]);
+    assert_eq!(loaded.snapshot_seq, Seq(9));
+    let tail: Vec<u64> = loaded.tail().map(|entry| entry.unwrap().seq.0).collect();
+    assert_eq!(tail, [10]);
+}
+
+#[test]
+fn a_snapshot_waits_until_what_it_stands_on_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut books = Books::default();
+    fill(&store, &mut books, 1, 2);
+    for round in 3..20 {
+        store.snapshot(vec![wallet(1, round, "ahead")], Seq(2)).unwrap();
+    }
+    store.flush();
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["ledger.db", "ledger.db-wal", "index.db", "index.db-wal"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let (_copy, loaded) = open(copy.path());
+    assert_eq!(loaded.wallets, []);
+    drop(store);
+}
+
+fn counters(requests: i64, charged: i64) -> Counters {
+    let mut counters = Counters { requests, charged: Nano::new(charged), ..Counters::default() };
+    counters.latency[3] = requests;
+    counters
+}
+
+fn key(account: u64, start: i64, route: &str) -> RollupKey {
+    RollupKey {
+        account: AccountId(account),
+        grain: Grain::Hour,
+        start: Timestamp::from_secs(start),
+        key: Some(KeyId(4)),
+        route: route.into(),
+        class: "ai".into(),
+        model: "".into(),
+        status: 200,
+    }
+}
+
+fn rollups(store: &Store, account: u64) -> Vec<(RollupKey, Counters)> {
+    let range = RollupRange {
+        account: AccountId(account),
+        grain: Grain::Hour,
+        from: Timestamp::from_secs(0),
+        to: Timestamp::from_secs(10_000),
+    };
+    let mut found = Vec::new();
+    store.reader().rollups(&range, |key, counters| found.push((key, counters))).unwrap();
+    found
+}
+
+#[test]
+fn rollups_add_up_over_flushes_and_restarts_and_say_how_far_they_know_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    fill(&store, &mut Books::default(), 1, 9);
+    store.add_usage([(key(1, 3_600, "a"), counters(1, 5))], Seq(3));
+    store.add_usage([(key(1, 3_600, "a"), counters(2, 6))], Seq(4));
+    store.flush();
+    store.add_usage(
+        [(key(1, 3_600, "a"), counters(4, 7)), (key(1, 0, "b"), counters(1, 0))],
+        Seq(6),
+    );
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    assert_eq!(loaded.usage_applied, Seq(6));
+    let left: Vec<u64> =
+        loaded.entries_after(loaded.usage_applied).map(|entry| entry.unwrap().seq.0).collect();
+    assert_eq!(left, [7, 8, 9]);
+    let expected = [(key(1, 0, "b"), counters(1, 0)), (key(1, 3_600, "a"), counters(7, 18))];
+    assert_eq!(rollups(&store, 1), expected);
+    assert_eq!(rollups(&store, 2), []);
+
+    // An absurd sum keeps what was there and stops nothing else.
+    store.add_usage(
+        [(key(1, 3_600, "a"), counters(1, i64::MAX)), (key(1, 0, "b"), counters(1, 0))],
+        Seq(6),
+    );
+    store.flush();
+    assert_eq!(rollups(&store, 1)[1].1.charged, Nano::new(18));
+    assert_eq!(rollups(&store, 1)[1].1.requests, 8);
+    store.forget(Forget::Rollups(Grain::Hour, Timestamp::from_secs(3_600)));
+    store.flush();
+    assert_eq!(rollups(&store, 1).len(), 1);
+}
+
+#[test]
+fn windows_come_back_as_they_were_last_handed_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let key = |name: &str, key: Option<u64>| WindowKey {
+        account: AccountId(1),
+        key: key.map(KeyId),
+        name: name.into(),
+    };
+    let state = |a, ends_at| WindowState { a, b: -1, c: 3, ends_at: Timestamp::from_secs(ends_at) };
+    store.windows([(key("ai", None), state(1, 10)), (key("ai", Some(2)), state(2, 20))]);
+    store.flush();
+    store.windows([(key("ai", None), state(5, 30)), (key("all", None), state(6, 40))]);
+    store.flush();
+    store.drop_window(key("all", None));
+    store.forget(Forget::Windows(Timestamp::from_secs(20)));
+    drop(store);
+    let (_store, loaded) = open(dir.path());
+    assert_eq!(loaded.windows, [(key("ai", None), state(5, 30))]);
+}
+
+#[test]
+fn usage_that_is_ahead_of_the_ledger_counts_from_where_the_ledger_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    store.add_usage([], Seq(500));
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    assert_eq!(loaded.usage_applied, Seq(0));
+    let commit = store
+        .commit_next(Urgency::Fresh, |seq| vec![Op::Append(Books::default().top_up(seq, 1, 1))]);
+    commit.wait().unwrap();
+    drop(store);
+    let (_store, loaded) = open(dir.path());
+    assert_eq!(loaded.entries_after(loaded.usage_applied).count(), 1);
+}
