@@ -1,0 +1,154 @@
+//! What the two ends of the data plane may be told: plain values with the contract's defaults.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Uri};
+
+/// How connections are spread over the processor's cores.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RuntimeKind {
+    /// One single-threaded runtime and one listener per core: the least work per call.
+    #[default]
+    PerCore,
+    /// One runtime for all cores: busy HTTP/2 connections are shared out better.
+    Shared,
+}
+
+/// The front: where it listens and what it bears.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The address; port 0 lets the system choose, see `Serving::addr`.
+    pub listen: SocketAddr,
+    /// How the cores share the work.
+    pub runtime: RuntimeKind,
+    /// Number of threads; `None`: one per core that the process may use.
+    pub threads: Option<usize>,
+    /// Open connections at most; above it new ones wait unaccepted.
+    pub connections_max: usize,
+    /// Bounds of a request head.
+    pub head: HeadLimits,
+    /// How long a client may be silent.
+    pub timeouts: ClientTimeouts,
+    /// Bounds of HTTP/2 connections.
+    pub h2: H2Limits,
+    /// Certificate and key; `None`: plain text.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Bounds of a request head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeadLimits {
+    /// Header lines at most.
+    pub headers_max: usize,
+    /// Bytes of request line and headers at most; at least 8192.
+    pub bytes_max: usize,
+}
+
+/// How long a client may be silent before its connection is closed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClientTimeouts {
+    /// From the first byte of a head (or from the connection) to its last.
+    pub head: Duration,
+    /// Between the end of an answer and the next request.
+    pub idle: Duration,
+    /// Between two pieces of a request body.
+    pub body_idle: Duration,
+    /// For the client to take any byte of an answer.
+    pub send: Duration,
+}
+
+/// Bounds of HTTP/2 connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct H2Limits {
+    /// Streams open at the same time in one connection.
+    pub streams_max: u32,
+    /// Streams that the client reset before they were taken up.
+    pub pending_resets_max: usize,
+    /// Streams that were reset because of the client's errors.
+    pub local_resets_max: usize,
+    /// Between two pings on a connection with open streams; a missing answer for as long closes it.
+    pub ping_interval: Duration,
+}
+
+/// One named upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Where it is: `http` or `https`, an authority, and a base path; at least one.
+    pub urls: Vec<Uri>,
+    /// Headers set on every call, whatever the client sent.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// To a usable connection, including TLS.
+    pub connect_timeout: Duration,
+    /// From sending the call to the head of the answer.
+    pub response_timeout: Duration,
+    /// Between two pieces of the answer's body.
+    pub stream_idle_timeout: Duration,
+    /// Calls at the same time; `None`: no bound. Held by the priority queue, not here.
+    pub max_in_flight: Option<usize>,
+    /// How long an unused connection is kept.
+    pub pool_idle_timeout: Duration,
+}
+
+impl ServerSettings {
+    /// The defaults, listening at this address.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            runtime: RuntimeKind::default(),
+            threads: None,
+            connections_max: 16_384,
+            head: HeadLimits::default(),
+            timeouts: ClientTimeouts::default(),
+            h2: H2Limits::default(),
+            tls: None,
+        }
+    }
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { headers_max: 100, bytes_max: 64 * 1024 }
+    }
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            body_idle: Duration::from_secs(30),
+            send: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for H2Limits {
+    fn default() -> Self {
+        Self {
+            streams_max: 128,
+            pending_resets_max: 20,
+            local_resets_max: 1024,
+            ping_interval: Duration::from_secs(20),
+        }
+    }
+}
+
+impl UpstreamSettings {
+    /// The defaults for an upstream of this name at these addresses.
+    pub fn new(name: &str, urls: Vec<Uri>) -> Self {
+        Self {
+            name: name.into(),
+            urls,
+            headers: Vec::new(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(120),
+            stream_idle_timeout: Duration::from_secs(60),
+            max_in_flight: None,
+            pool_idle_timeout: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The data plane over real sockets.
+
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod front;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod slow;
+#[cfg(test)]
+mod support;
