@@ -144,7 +144,7 @@ impl Offer<'_> {
     /// The most that `units` may cost, shared out among the meters of `kinds` in any way.
     fn worst_of(&self, rates: &Rates, kinds: &[Meter], units: u64, before: &Usage) -> Option<u128> {
         let mut seen: SmallVec<[&Tariff; 4]> = SmallVec::new();
-        let (mut dearest, mut sum, mut fractions) = (0, 0_u128, 0);
+        let (mut dearest, mut sum) = (0, 0_u128);
         let mut by_package = false;
         if units == 0 {
             return Some(0);
@@ -160,12 +160,10 @@ impl Offer<'_> {
             dearest = dearest.max(worst);
             sum = sum.checked_add(worst)?;
             by_package |= tariff.mode() == Mode::Package;
-            fractions += u128::from(tariff.is_fractional(meter, self.multiplier));
         }
-        // Each kind starts packages of its own; otherwise a share of the dearest rate is at most
-        // the dearest rate, but for a fraction of a pico unit in each kind.
-        let split = if seen.len() > 1 { fractions } else { 0 };
-        if by_package { Some(sum) } else { dearest.checked_add(split) }
+        // Each kind starts packages of its own. Otherwise no mixture costs more than the dearest
+        // kind alone, but for a pico unit in each kind, which the charge's rounding swallows.
+        Some(if by_package { sum } else { dearest })
     }
 }
 

@@ -46,6 +46,15 @@ fn volume_takes_all_units_at_the_tier_reached_and_gives_nothing_back() {
 }
 
 #[test]
+fn the_worst_leaves_out_tiers_that_are_used_up() {
+    let tariff = tariff(Mode::Graduated, 1, &[(Some(10), "5"), (Some(20), "1"), (None, "3")]);
+    let tariff = tariff.unwrap();
+    let worst = |before| tariff.worst(TOKENS, 2, before, Multiplier::ONE).unwrap();
+    let one = 1_000_000_000_000;
+    assert_eq!([worst(0), worst(9), worst(10), worst(20)], [10 * one, 10 * one, 6 * one, 6 * one]);
+}
+
+#[test]
 fn a_started_package_is_charged_whole() {
     let tariff = tariff(Mode::Package, 100, &[(Some(200), "3"), (None, "2")]).unwrap();
     let one = 1_000_000_000_000;

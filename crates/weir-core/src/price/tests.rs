@@ -149,6 +149,25 @@ fn absurd_usage_is_an_error_and_never_a_panic() {
 }
 
 #[test]
+fn a_charge_is_at_most_what_one_posting_can_hold() {
+    let price = price(&[(Image, "1000000")], Vec::new());
+    let images = |count| offer(&price).charge(&usage(&[(Image, count)]), &Usage::NONE);
+    assert_eq!(images(1_000).map(|charge| charge.amount), Ok(Nano::BOUND));
+    assert_eq!(images(1_001), Err(TooLarge));
+}
+
+#[test]
+fn a_quote_counts_a_started_package_of_each_kind_of_token() {
+    let package = |nano: u64| {
+        Tariff::new(Mode::Package, 100, &[Tier { up_to: None, pico: nano * 1_000 }]).unwrap()
+    };
+    let rates = Rates::default().with(InputTokens, package(5)).with(CachedInputTokens, package(3));
+    let price = Price::new("p", rates, Vec::new()).unwrap();
+    let quote = offer(&price).quote_worst(&Bound::text(2, 0), &Usage::NONE);
+    assert_eq!(quote, Nano::new(8));
+}
+
+#[test]
 fn choices_multiply_the_output_and_not_the_prompt() {
     let price = price(&[(InputTokens, "1"), (OutputTokens, "10")], Vec::new());
     let bound = Bound { choices: 3, ..Bound::text(5, 2) };
@@ -198,7 +217,7 @@ fn a_price_of_nothing_is_no_price() {
 }
 
 fn any_rates() -> impl Strategy<Value = Rates> {
-    let tariff = (0..4_u8, 1..7_u64, 1..40_u64, 0..3_000_u64, 0..3_000_u64).prop_map(
+    let tariff = (0..4_u8, 1..7_u64, 1..40_u64, 0..3_000_000_u64, 0..3_000_000_u64).prop_map(
         |(mode, per, width, one, two)| {
             let tiers = |one, two| {
                 [Tier { up_to: Some(width * per), pico: one }, Tier { up_to: None, pico: two }]

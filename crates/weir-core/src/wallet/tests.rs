@@ -3,6 +3,7 @@ use super::replay::{LedgerFault, WalletState};
 use super::*;
 use crate::id::{AccountId, PolicyNumber, Seq};
 use crate::ledger::Entry;
+use smallvec::SmallVec;
 
 /// A wallet with its ledger, and the replayed wallet beside it.
 pub(super) struct Book {
@@ -251,6 +252,34 @@ fn what_begins_after_an_expiry_never_uses_the_expired_credit() {
 }
 
 #[test]
+fn a_hold_made_as_credit_expires_has_no_claim_on_it() {
+    let mut book = Book::new();
+    book.grant(10, until(100), 0);
+    let old = book.hold(10, 0);
+    book.grant(4, paid(), 100);
+    let young = book.hold(4, 100);
+    book.wallet.release(young);
+    assert_eq!(book.expire(100), []);
+    assert_eq!(shapes(&book.settle(old, 10, 101)), [(Charge, -10)]);
+    book.check(101, 4, 4);
+}
+
+#[test]
+fn holds_restored_late_still_claim_what_expired_under_them() {
+    let mut book = Book::new();
+    book.grant(10, until(100), 0);
+    let first = book.wallet.restore_hold(Nano::new(3), at(50));
+    let young = book.wallet.restore_hold(Nano::new(2), at(150));
+    let late = book.wallet.restore_hold(Nano::new(4), at(60));
+    assert_eq!(shapes(&book.expire(150)), [(Expiry, -3)]);
+    book.check(150, 7, -2);
+    for hold in [first, young, late] {
+        book.wallet.release(hold);
+    }
+    book.check(150, 7, 0);
+}
+
+#[test]
 fn a_restored_hold_keeps_the_credit_that_expired_meanwhile() {
     let mut book = Book::new();
     book.grant(10, until(100), 0);
@@ -324,6 +353,24 @@ fn given_credit_that_paid_debt_never_comes_back_as_paid() {
     let categories = refunded.iter().map(|entry| entry.terms.unwrap().category);
     assert_eq!(categories.collect::<Vec<_>>(), [Category::Promo, Category::Paid]);
     book.check(3, 10, 10);
+}
+
+#[test]
+fn given_credit_that_paid_debt_comes_back_once() {
+    let mut book = Book::new();
+    let mut charge = || {
+        let done = book.with(|w, seq| w.charge(Nano::new(4), at(0), seq));
+        book.record(done.postings)
+    };
+    let (one, two) = (charge(), charge());
+    book.grant(4, terms(Category::Promo, 50, None), 1);
+    book.grant(4, paid(), 1);
+    let categories = [one, two].map(|charged| {
+        let refunded = book.refund(&charged, 4, 2);
+        book.check_replay();
+        refunded.iter().map(|entry| entry.terms.unwrap().category).collect::<Vec<_>>()
+    });
+    assert_eq!(categories, [vec![Category::Promo], vec![Category::Paid]]);
 }
 
 #[test]
@@ -448,8 +495,28 @@ fn books_that_were_tampered_with_do_not_replay() {
     check(&book, wrong.clone(), fault(grant, 11));
     wrong.draws[0].amount = Nano::new(-11);
     check(&book, wrong, shape);
-    let wrong = Entry { amount: Nano::new(i64::MIN), ..charge };
+    let wrong = Entry { amount: Nano::new(i64::MIN), ..charge.clone() };
     check(&book, wrong, shape);
+    let (amount, balance) = (Nano::new(-6), Nano::new(4));
+    let wrong = Entry { kind: Expiry, amount, balance, ..charge.clone() };
+    check(&book, wrong, shape);
+    let (amount, balance, terms) = (Nano::new(6), Nano::new(16), Some(paid()));
+    let wrong = Entry { kind: Refund, amount, balance, terms, ..charge.clone() };
+    check(&book, wrong, shape);
+    let wrong = Entry { kind: Refund, amount, balance, draws: SmallVec::new(), ..charge };
+    check(&book, wrong, shape);
+}
+
+#[test]
+fn debt_that_is_open_is_forgiven_and_not_refunded_as_credit() {
+    let mut book = Book::new();
+    let done = book.with(|w, seq| w.charge(Nano::new(4), at(0), seq));
+    let debt = book.record(done.postings).remove(0);
+    let (seq, amount, balance) = (Seq(9), Nano::new(4), Nano::ZERO);
+    let mut refund = Entry { seq, kind: Refund, amount, balance, ..debt };
+    assert_eq!(book.wallet.clone().replay(&refund), Ok(()));
+    refund.terms = Some(paid());
+    assert_eq!(book.wallet.replay(&refund), Err(LedgerFault::Shape { seq }));
 }
 
 #[test]
@@ -466,6 +533,8 @@ fn a_snapshot_that_contradicts_itself_is_refused() {
     check(WalletState { owed: Nano::new(-1), ..good.clone() });
     check(WalletState { credit_line: Nano::new(-1), ..good.clone() });
     check(WalletState { grants: vec![good.grants[0]; 2], balance: Nano::new(20), ..good.clone() });
+    let empty = Grant { remaining: Nano::ZERO, seq: Seq(7), ..good.grants[0] };
+    check(WalletState { grants: vec![good.grants[0], empty], ..good.clone() });
     let huge = Grant { remaining: Nano::MAX, ..good.grants[0] };
     check(WalletState { grants: vec![huge], balance: Nano::MAX, ..good });
 }
