@@ -64,9 +64,9 @@ pub enum UsageSource {
     OpenAi,
     /// Anthropic-shaped bodies and streams.
     Anthropic,
-    /// A number in the JSON answer, by JSON pointer (RFC 6901): output tokens.
+    /// The JSON answer, by JSON pointer (RFC 6901): an object of meters, or a number of requests.
     JsonPointer(Box<str>),
-    /// A number in a header of the answer: output tokens.
+    /// A header of the answer: a number of requests.
     Header(Box<str>),
     /// The time that the upstream took, in milliseconds.
     Duration,

@@ -152,6 +152,10 @@ pub struct Settled {
     pub usage: Usage,
     /// What it cost, or would have cost on a plan that is not charged.
     pub worth: Nano,
+    /// Where its limits stand now.
+    pub views: Views,
+    /// When it was settled.
+    pub at: Timestamp,
 }
 
 impl Engine {
@@ -255,6 +259,39 @@ impl Engine {
                 Admission::Granted(_) | Admission::Stale => Ok(()),
             },
         }
+    }
+}
+
+impl Engine {
+    /// Where the limits of a call stand, and what its wallet has: for answers that no limit and no
+    /// wallet gave.
+    pub fn standing(&self, wanted: &Wanted<'_>) -> (Views, Option<Nano>, Timestamp) {
+        let clock = self.now();
+        let cell = &wanted.key.account;
+        let mut live = cell.live.lock();
+        self.refresh(cell, &mut live, clock);
+        let at = live.account.latest().max(clock);
+        let views = wanted.policy.route(wanted.index).map(|route| {
+            live.account.views(&ask_of(wanted, route, &wanted.bound, Nano::ZERO, false), at)
+        });
+        (views.unwrap_or_default(), charged_available(&live, at), at)
+    }
+
+    /// Counts a call that was answered without an upstream.
+    pub fn count_unsent(&self, wanted: &Wanted<'_>, status: u16, limited: bool, latency_ms: u64) {
+        self.tallies.count(&Counted {
+            account: wanted.key.account.id,
+            key: wanted.key.id,
+            policy: wanted.policy,
+            route: wanted.index,
+            model: wanted.model.unwrap_or_default(),
+            status,
+            limited,
+            usage: Usage::NONE,
+            charged: Nano::ZERO,
+            latency_ms,
+            at: self.now(),
+        });
     }
 }
 
@@ -446,7 +483,9 @@ impl Open {
 
     fn settle(mut self: Box<Self>, outcome: &Outcome) -> Settled {
         let engine = Arc::clone(&self.engine);
-        let mut live = self.key.account.live.lock();
+        engine.touch(&self.key.account);
+        let key = Arc::clone(&self.key);
+        let mut live = key.account.live.lock();
         let clock = engine.now();
         let now = live.account.observe(clock);
         let before = engine.totals(&live, self.price.as_deref(), now);
@@ -461,6 +500,8 @@ impl Open {
             commit: None,
             usage: bill.usage,
             worth: bill.amount,
+            views: Views::new(),
+            at: now,
         };
         let hold = self.grant.hold.take();
         let counted = self.counted(&bill, outcome, now);
@@ -472,7 +513,9 @@ impl Open {
         } else {
             engine.tallies.count(&counted);
         }
-        engine.touch(&self.key.account);
+        if let Some(route) = self.route() {
+            settled.views = live.account.views(&self.ask(route), now);
+        }
         settled
     }
 
@@ -522,7 +565,8 @@ impl Open {
             Some(usage) => (usage, outcome.flags),
             None => (outcome.produced, outcome.flags.and(Flags::ESTIMATED)),
         };
-        let usage = usage.with(Meter::Request, 1);
+        // Usage that is counted in requests says how many; every other call is one.
+        let usage = usage.with(Meter::Request, usage.of(Meter::Request).max(1));
         let by_rule = match (outcome.reported, missing) {
             (Some(_), _) | (None, OnMissingUsage::Estimate) => None,
             (None, OnMissingUsage::Hold) => Some(self.held()),

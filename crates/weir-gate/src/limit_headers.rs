@@ -142,7 +142,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, text: &mut String, value: im
     insert(headers, name, text);
 }
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(HeaderName::from_static(name), value);
     }

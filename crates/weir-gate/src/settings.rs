@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
+use weir_core::key::AddressBlock;
+use weir_wire::error::Links;
 
 /// How connections are spread over the processor's cores.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -35,6 +37,25 @@ pub struct ServerSettings {
     pub h2: H2Limits,
     /// Certificate and key; `None`: plain text.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// How calls are taken in and answered.
+#[derive(Clone, Debug)]
+pub struct GateSettings {
+    /// Headers that may hold a key; the first one present counts, none reaches an upstream.
+    pub auth_headers: Vec<HeaderName>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<AddressBlock>,
+    /// The most bytes of a request body.
+    pub body_bytes_max: u64,
+    /// The most bytes of request bodies that are read at the same time in order to price them.
+    pub buffered_bytes_max: u64,
+    /// Where Weir's own pages begin: `/weir`.
+    pub api_prefix: String,
+    /// Where error pages and support are found.
+    pub links: Links,
+    /// Where wallets are topped up.
+    pub top_up_url: Option<String>,
 }
 
 /// Bounds of a request head.

@@ -1,0 +1,434 @@
+//! One admitted call on its way to an upstream and back: it is settled whatever becomes of the
+//! client.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::{Body, SizeHint};
+use http_body_util::{BodyExt, Either, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::{mpsc, oneshot};
+use weir_core::admit::Views;
+use weir_core::ledger::Flags;
+use weir_core::money::Nano;
+use weir_core::policy::{OnDisconnect, OnExhausted};
+use weir_core::time::Timestamp;
+use weir_core::usage::{Meter, Usage};
+use weir_engine::call::{Exhausted, Outcome, Settled, Ticket};
+use weir_engine::clock::instant;
+use weir_wire::error::{Code, Links};
+use weir_wire::header as ours;
+
+use crate::answer::{Answer, AnswerBody};
+use crate::handler::BoxError;
+use crate::head::strip_upstream_headers;
+use crate::limit_headers;
+use crate::refuse::{Context, Dialect, Failure};
+use crate::relay;
+use crate::tally::{Shape, Tallied, Tally, rewrite_usage_cost};
+use crate::upstream::{SentMark, Upstream, UpstreamBody, UpstreamError};
+
+/// The body of a request on its way to an upstream.
+pub type OutBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BoxError>>;
+
+/// What is known of a call once it is admitted.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) request_id: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) links: Arc<Links>,
+    pub(crate) top_up_url: Option<String>,
+    /// When it arrived.
+    pub(crate) arrived: Instant,
+    /// Where its usage is read.
+    pub(crate) shape: Shape,
+    /// The header that carries the usage, if one does.
+    pub(crate) usage_header: Option<Box<str>>,
+    /// Input tokens as estimated: what a call that broke off is charged for its prompt.
+    pub(crate) input_tokens: u64,
+    /// Whether Weir asked for the usage chunk, so that the client must not see it.
+    pub(crate) hide_usage: bool,
+    /// Whether the client wants to see the cost in the answer.
+    pub(crate) tell_cost: bool,
+    pub(crate) on_disconnect: OnDisconnect,
+    pub(crate) on_exhausted: OnExhausted,
+    pub(crate) head_only: bool,
+}
+
+/// The duty to settle, together with what tells whether anything was sent.
+#[derive(Debug)]
+pub(crate) struct Duty {
+    ticket: Option<Ticket>,
+    pub(crate) mark: SentMark,
+}
+
+/// One admitted call.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) facts: Facts,
+    pub(crate) duty: Duty,
+    pub(crate) upstream: Arc<Upstream<OutBody>>,
+}
+
+impl Duty {
+    pub(crate) fn new(ticket: Ticket) -> Self {
+        Self { ticket: Some(ticket), mark: SentMark::default() }
+    }
+
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.as_ref()
+    }
+
+    pub(crate) fn checkpointed(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.checkpointed();
+        }
+    }
+
+    pub(crate) fn produced(&mut self, usage: &Usage) -> Result<(), Exhausted> {
+        self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.produced(usage))
+    }
+
+    pub(crate) fn is_charged(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::is_charged)
+    }
+
+    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Option<Settled> {
+        let mut ticket = self.ticket.take()?;
+        ticket.sent();
+        ticket.settle(outcome)
+    }
+
+    fn void(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.void();
+        }
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if let Some(mut ticket) = self.ticket.take()
+            && self.mark.is_set()
+        {
+            ticket.sent();
+        }
+    }
+}
+
+impl Facts {
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            request_id: &self.request_id,
+            dialect: self.dialect,
+            links: &self.links,
+            top_up_url: self.top_up_url.as_deref(),
+        }
+    }
+
+    pub(crate) fn latency_ms(&self) -> u64 {
+        let passed = instant().duration_since(self.arrived).as_millis();
+        u64::try_from(passed).unwrap_or(u64::MAX)
+    }
+
+    /// Usage with the prompt in it, estimated where nobody told.
+    pub(crate) fn with_input(&self, usage: Usage) -> Usage {
+        if usage.input() > 0 { usage } else { usage.with(Meter::InputTokens, self.input_tokens) }
+    }
+
+    /// How a call ended whose answer had this status.
+    pub(crate) fn outcome(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
+        Outcome {
+            reported: tallied.usage,
+            produced: self.with_input(tallied.produced),
+            free: status.as_u16() >= 400,
+            flags: flags.and(tallied.flags),
+            status: status.as_u16(),
+            latency_ms: self.latency_ms(),
+        }
+    }
+
+    fn store_failure(&self) -> Failure {
+        let detail = "The call was made, but its charge could not be recorded.";
+        self.context().fail(Code::StoreUnavailable, detail)
+    }
+}
+
+impl Job {
+    /// Makes the call and answers with its head and body. `gone` resolves when the client goes.
+    pub(crate) async fn run(
+        mut self,
+        request: Request<OutBody>,
+        gone: oneshot::Receiver<()>,
+        streams: bool,
+    ) -> Result<Answer, Failure> {
+        let sending = self.upstream.send(request, &self.duty.mark);
+        let stops = streams && self.facts.on_disconnect == OnDisconnect::Stop;
+        let sent = tokio::select! {
+            sent = sending => sent,
+            _ = gone, if stops => return Err(self.client_went()),
+        };
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return Err(self.failed(&error).await),
+        };
+        let (mut head, body) = response.into_parts();
+        strip_upstream_headers(head.status, &mut head.headers);
+        let carrier = self.facts.usage_header.as_deref();
+        let reported = carrier.and_then(|name| head.headers.get(name)).cloned();
+        let mut tally = Tally::new(self.facts.shape.clone());
+        tally.header(reported.as_ref().map(http::HeaderValue::as_bytes));
+        let head = Response::from_parts(head, ());
+        if is_event_stream(head.headers()) && head.status().is_success() {
+            return Ok(self.stream(head, body, tally));
+        }
+        self.body(head, body, tally).await
+    }
+
+    fn client_went(&mut self) -> Failure {
+        let produced = self.facts.with_input(Usage::NONE);
+        let flags = Flags::CLIENT_GONE;
+        let latency_ms = self.facts.latency_ms();
+        let outcome = Outcome { produced, flags, status: 499, latency_ms, ..Outcome::default() };
+        if self.duty.mark.is_set() {
+            // Nobody waits for the commit any more; it goes its way.
+            drop(self.duty.settle(&outcome));
+        } else {
+            self.duty.void();
+        }
+        self.facts.context().fail(Code::InternalError, "The client went away.")
+    }
+
+    /// A call without an answer: given back if nothing was sent, else settled like a hang-up.
+    async fn failed(&mut self, error: &UpstreamError) -> Failure {
+        let context = self.facts.context();
+        let failure = match error {
+            UpstreamError::Timeout { upstream, waited } => context.fail(
+                Code::UpstreamTimeout,
+                format!("`{upstream}` did not begin to answer within {} s.", waited.as_secs_f32()),
+            ),
+            UpstreamError::Broke { upstream, .. } => context.fail(
+                Code::UpstreamUnreachable,
+                format!("`{upstream}` broke off before it began to answer."),
+            ),
+            UpstreamError::Unreachable { upstream, .. } | UpstreamError::NotSent { upstream, .. } => {
+                context.fail(
+                    Code::UpstreamUnreachable,
+                    format!("`{upstream}` cannot be reached at the moment."),
+                )
+            }
+            UpstreamError::Target { .. } => {
+                context.fail(Code::InvalidRequest, "The path makes no valid target.")
+            }
+        };
+        tracing::warn!(error = %chain(error), request_id = %self.facts.request_id, "upstream failed");
+        let views = self.duty.ticket().map(|ticket| (ticket.views().clone(), ticket.at()));
+        if error.was_sent() {
+            let outcome = Outcome {
+                produced: self.facts.with_input(Usage::NONE),
+                free: !matches!(error, UpstreamError::Timeout { .. }),
+                flags: Flags::UPSTREAM_BROKE,
+                status: failure.status(),
+                latency_ms: self.facts.latency_ms(),
+                reported: None,
+            };
+            let settled = self.duty.settle(&outcome);
+            if let Some(commit) = settled.and_then(|settled| settled.commit)
+                && commit.await.is_err()
+            {
+                return self.facts.store_failure();
+            }
+        } else {
+            self.duty.void();
+        }
+        match views {
+            Some((views, at)) => failure.limits(&views, self.facts.dialect, at),
+            None => failure,
+        }
+    }
+
+    fn stream(
+        mut self,
+        head: Response<()>,
+        body: UpstreamBody<OutBody>,
+        tally: Tally,
+    ) -> Answer {
+        self.duty.checkpointed();
+        let (sender, receiver) = mpsc::channel(RELAY_PIECES);
+        let mut answer = head.map(|()| AnswerBody::Fed(receiver, SizeHint::default()));
+        answer.headers_mut().remove(header::CONTENT_LENGTH);
+        if let Some(ticket) = self.duty.ticket() {
+            let standing = Standing {
+                views: ticket.views(),
+                at: ticket.at(),
+                available: ticket.available(),
+                charge: None,
+            };
+            standing.write(answer.headers_mut(), self.facts.dialect, ticket.clamped_output());
+        }
+        let status = answer.status();
+        tokio::spawn(relay::stream(self.facts, self.duty, status, body, tally, sender));
+        answer
+    }
+
+    /// A body that is no stream: whole if it is small, so that the head can tell what it cost.
+    async fn body(
+        mut self,
+        mut head: Response<()>,
+        mut body: UpstreamBody<OutBody>,
+        mut tally: Tally,
+    ) -> Result<Answer, Failure> {
+        let status = head.status();
+        let clamped = self.duty.ticket().and_then(Ticket::clamped_output);
+        let mut collected = Collected::default();
+        let complete = loop {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        tally.body(&data);
+                        collected.push(data);
+                    }
+                    if collected.len > WHOLE_BYTES_MAX {
+                        break false;
+                    }
+                }
+                None => break true,
+                Some(Err(error)) => return Err(self.broke(tally, status, &error).await),
+            }
+        };
+        if !complete {
+            let (sender, receiver) = mpsc::channel(RELAY_PIECES);
+            let hint = length_of(&head);
+            if let Some(ticket) = self.duty.ticket() {
+                let (views, at, available) = (ticket.views(), ticket.at(), ticket.available());
+                Standing { views, at, available, charge: None }
+                    .write(head.headers_mut(), self.facts.dialect, clamped);
+            }
+            let rest = relay::Rest { begun: collected.pieces, status, tally, sender };
+            tokio::spawn(relay::body(self.facts, self.duty, body, rest));
+            return Ok(head.map(|()| AnswerBody::Fed(receiver, hint)));
+        }
+        tally.lasted(self.facts.latency_ms());
+        let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
+        let settled = self.duty.settle(&outcome);
+        let mut bytes = collected.into_bytes();
+        if let Some(settled) = settled {
+            if let Some(commit) = settled.commit
+                && commit.await.is_err()
+            {
+                return Err(self.facts.store_failure());
+            }
+            if let Some(charge) = settled.charge.filter(|_| self.facts.tell_cost) {
+                bytes = rewrite_usage_cost(&bytes, &charge.to_string());
+            }
+            Standing {
+                views: &settled.views,
+                at: settled.at,
+                available: settled.available,
+                charge: settled.charge.filter(|_| !outcome.free),
+            }
+            .write(head.headers_mut(), self.facts.dialect, clamped);
+        }
+        if !self.facts.head_only {
+            head.headers_mut().remove(header::CONTENT_LENGTH);
+        }
+        Ok(head.map(|()| AnswerBody::whole(bytes)))
+    }
+
+    /// A body that broke off is settled like a hang-up, and the client is told.
+    async fn broke(
+        &mut self,
+        tally: Tally,
+        status: StatusCode,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Failure {
+        let request_id = &self.facts.request_id;
+        tracing::warn!(error = %chain(error), %request_id, "an upstream broke off its answer");
+        let outcome = self.facts.outcome(&tally.finish(), status, Flags::UPSTREAM_BROKE);
+        let settled = self.duty.settle(&outcome);
+        if let Some(commit) = settled.and_then(|settled| settled.commit)
+            && commit.await.is_err()
+        {
+            return self.facts.store_failure();
+        }
+        self.facts.context().fail(Code::UpstreamBroke, "The service broke off its answer.")
+    }
+}
+
+/// What the headers of an answer tell of limits and wallet.
+pub(crate) struct Standing<'a> {
+    pub(crate) views: &'a Views,
+    pub(crate) at: Timestamp,
+    pub(crate) available: Option<Nano>,
+    pub(crate) charge: Option<Nano>,
+}
+
+impl Standing<'_> {
+    pub(crate) fn write(&self, headers: &mut HeaderMap, dialect: Dialect, clamped: Option<u64>) {
+        limit_headers::write(headers, self.views, None, dialect == Dialect::OpenAi, self.at);
+        if let Some(available) = self.available {
+            limit_headers::insert(headers, ours::X_WALLET_AVAILABLE, &available.to_string());
+        }
+        if let Some(charge) = self.charge {
+            limit_headers::insert(headers, ours::X_WEIR_CHARGE, &charge.to_string());
+        }
+        if let Some(clamped) = clamped {
+            let text = clamped.to_string();
+            limit_headers::insert(headers, ours::X_WEIR_MAX_OUTPUT_TOKENS, &text);
+        }
+    }
+}
+
+/// The beginning of a body, as it came.
+#[derive(Default)]
+struct Collected {
+    pieces: Vec<Bytes>,
+    len: usize,
+}
+
+impl Collected {
+    fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        self.pieces.push(piece);
+    }
+
+    fn into_bytes(mut self) -> Bytes {
+        if self.pieces.len() == 1 {
+            return self.pieces.pop().unwrap_or_default();
+        }
+        self.pieces.concat().into()
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media.is_some_and(|media| {
+        let essence = media.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+fn length_of(head: &Response<()>) -> SizeHint {
+    let length = head.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    length.map_or_else(SizeHint::default, SizeHint::with_exact)
+}
+
+/// An error with everything that caused it.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Bodies up to this size are complete before the head leaves.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
+/// Pieces of an answer that wait for a slow client; then its upstream waits.
+const RELAY_PIECES: usize = 8;

@@ -1,0 +1,403 @@
+//! The one place that turns refusals and failures into answers.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use weir_core::account::Owner;
+use weir_core::admit::{LimitView, Refusal, Shortage};
+use weir_core::key::{Key, KeyForbids, KeyInvalid};
+use weir_core::limit::{Algorithm, Unit};
+use weir_core::money::Nano;
+use weir_core::time::{Span, Timestamp};
+use weir_engine::call::{Refused, Why};
+use weir_wire::error::{Code, ErrorDocument, Links};
+use weir_wire::header as ours;
+
+use crate::ask::Unreadable;
+use crate::head::HeadRefusal;
+use crate::limit_headers;
+
+/// In whose words an error is told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Dialect {
+    /// Problem details, with OpenAI's envelope inside.
+    #[default]
+    Problem,
+    /// The same as `application/json`, as OpenAI's SDKs expect it.
+    OpenAi,
+    /// Anthropic's alone.
+    Anthropic,
+}
+
+/// What is known of a request that is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Its id.
+    pub request_id: &'a str,
+    /// In whose words its error is told.
+    pub dialect: Dialect,
+    /// Where error pages and support are found.
+    pub links: &'a Links,
+    /// Where wallets are topped up.
+    pub top_up_url: Option<&'a str>,
+}
+
+/// An error on its way out: the document, and headers beside it.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    document: ErrorDocument,
+    headers: HeaderMap,
+}
+
+impl<'a> Context<'a> {
+    /// An error with this detail.
+    pub fn fail(&self, code: Code, detail: impl Into<String>) -> Failure {
+        let document = ErrorDocument::new(code, detail, self.request_id, self.links);
+        Failure { code, document, headers: HeaderMap::new() }
+    }
+
+    /// A request head that cannot be served.
+    pub fn head(&self, refusal: HeadRefusal) -> Failure {
+        let code = match refusal.status() {
+            StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => {
+                Code::HeadersTooLarge
+            }
+            _ => Code::InvalidRequest,
+        };
+        let mut failure = self.fail(code, sentence(&refusal.to_string()));
+        failure.document.status = refusal.status().as_u16();
+        failure
+    }
+
+    /// A key that is not valid now.
+    pub fn invalid_key(&self, invalid: KeyInvalid) -> Failure {
+        match invalid {
+            KeyInvalid::Expired { at } => {
+                self.fail(Code::ExpiredKey, format!("This key expired at {}.", rfc3339(at)))
+            }
+            KeyInvalid::Revoked { at } => {
+                self.fail(Code::RevokedKey, format!("This key was revoked at {}.", rfc3339(at)))
+            }
+        }
+    }
+
+    /// A key that may not make this call.
+    pub fn forbidden(&self, forbids: KeyForbids, key: &Key, asked: &Asked<'_>) -> Failure {
+        match forbids {
+            KeyForbids::Method => self.fail(
+                Code::KeyTypeForbidden,
+                format!("This is a read key, and {} is not a reading method.", asked.method),
+            ),
+            KeyForbids::Scope => {
+                let has = match &key.scopes {
+                    Some(scopes) => format!("it has: {}", scopes.join(", ")),
+                    None => "it has none".to_owned(),
+                };
+                let wanted = match asked.scope {
+                    Some(scope) => format!("This route needs the scope `{scope}`"),
+                    None => "Service keys may use only routes with a scope of theirs".to_owned(),
+                };
+                self.fail(Code::InsufficientScope, format!("{wanted}, which the key lacks; {has}."))
+            }
+            KeyForbids::Model => self
+                .fail(
+                    Code::ModelForbidden,
+                    format!("This key may not use the model `{}`.", asked.model),
+                )
+                .param("model"),
+            KeyForbids::Address => self.fail(
+                Code::AddressForbidden,
+                format!("This key may not be used from {}.", asked.address),
+            ),
+        }
+    }
+
+    /// A body that cannot be read.
+    pub fn unreadable(&self, why: &Unreadable) -> Failure {
+        let failure = self.fail(Code::InvalidRequest, sentence(&why.to_string()));
+        match why.param() {
+            Some(param) => failure.param(param),
+            None => failure,
+        }
+    }
+
+    /// A call that the rules, the wallet or the store refuse.
+    pub fn refused(&self, refused: &Refused, model: &str) -> Failure {
+        let failure = match &refused.why {
+            Why::Rules(Refusal::Suspended) => {
+                self.fail(Code::AccountSuspended, "The account of this key is suspended.")
+            }
+            Why::Rules(Refusal::Limited(view, wait)) => self.limited(view, *wait),
+            Why::Rules(Refusal::SpendCap(view, wait)) => self.spend_cap(view, *wait),
+            Why::Rules(Refusal::NeverFits(view, amount)) => self.never_fits(view, *amount),
+            Why::Rules(Refusal::Credits(shortage)) => self.short(shortage, None),
+            Why::Credits(shortage, affordable) => self.short(shortage, *affordable),
+            Why::UnknownModel => self.unknown_model(model),
+            Why::Store(health) => {
+                tracing::warn!(?health, "a priced call was refused: charges cannot be recorded");
+                self.fail(
+                    Code::StoreUnavailable,
+                    "Charges cannot be recorded at the moment, so that priced calls are refused.",
+                )
+                .retry(Span::from_secs(5))
+            }
+        };
+        let limit = match &refused.why {
+            Why::Rules(Refusal::Limited(view, _) | Refusal::SpendCap(view, _)) => Some(view),
+            _ => None,
+        };
+        failure.standing(refused, limit, self.dialect == Dialect::OpenAi)
+    }
+
+    /// A model that is not for sale.
+    pub fn unknown_model(&self, model: &str) -> Failure {
+        if model.is_empty() {
+            let detail = "The body names no model, and this route is priced by the model.";
+            return self.fail(Code::InvalidRequest, detail).param("model");
+        }
+        self.fail(Code::ModelNotFound, format!("There is no model `{model}` here."))
+            .param("model")
+    }
+
+    fn limited(&self, view: &LimitView, wait: Span) -> Failure {
+        if view.algorithm == Algorithm::Concurrency {
+            let limit = view.now.limit.unwrap_or(0);
+            return self
+                .fail(
+                    Code::ConcurrencyLimitExceeded,
+                    format!(
+                        "{} calls are in flight, and the limit `{}` is {limit}.",
+                        view.now.used, view.name
+                    ),
+                )
+                .limit(view)
+                .retry(wait);
+        }
+        let detail = format!(
+            "The limit `{}` of {} {} per {} is used up{}; the same call passes in {}.",
+            view.name,
+            view.now.limit.unwrap_or(0),
+            view.unit.name(),
+            words(view.now.window),
+            if matches!(view.owner, Owner::Key(_)) { " for this key" } else { "" },
+            words(Span::from_secs(wait.secs_ceil().max(1))),
+        );
+        self.fail(Code::RateLimitExceeded, detail).limit(view).retry(wait)
+    }
+
+    fn spend_cap(&self, view: &LimitView, wait: Span) -> Failure {
+        let cap = money(view.now.limit.unwrap_or(0));
+        let left = money(view.now.remaining);
+        self.fail(
+            Code::KeySpendCapReached,
+            format!("This key may spend {cap} in its period; {left} is left, less than the call may cost."),
+        )
+        .limit(view)
+        .header(ours::X_SHOULD_RETRY, "false")
+    }
+
+    fn never_fits(&self, view: &LimitView, amount: u64) -> Failure {
+        let detail = format!(
+            "The call may use {amount} {}, more than the limit `{}` of {} can ever give at once.",
+            view.unit.name(),
+            view.name,
+            view.now.limit.unwrap_or(0)
+        );
+        self.fail(Code::RequestExceedsLimit, detail).limit(view)
+    }
+
+    fn short(&self, shortage: &Shortage, affordable: Option<u64>) -> Failure {
+        let Shortage { required, available, held } = *shortage;
+        let in_flight = required <= available.saturating_add(held);
+        let (code, detail) = if in_flight {
+            let detail = format!(
+                "The call must hold {required}; {available} is available while running calls hold {held}."
+            );
+            (Code::InFlightBudgetExhausted, detail)
+        } else {
+            let missing = required.saturating_sub(available);
+            let detail = format!(
+                "The call must hold {required}, and {available} is available: {missing} is missing."
+            );
+            (Code::InsufficientCredits, detail)
+        };
+        let mut failure = self
+            .fail(code, detail)
+            .fact("required", required.to_string())
+            .fact("available", available.to_string())
+            .fact("held", held.to_string())
+            .fact("affordable_output_tokens", affordable);
+        if let Some(url) = self.top_up_url {
+            failure = failure.fact("top_up_url", url);
+        }
+        if in_flight {
+            return failure.retry(Span::SECOND).header(ours::X_SHOULD_RETRY, "true");
+        }
+        failure.header(ours::X_SHOULD_RETRY, "false")
+    }
+}
+
+/// What was asked, for the words of a refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The scope of the route.
+    pub scope: Option<&'a str>,
+    /// The model.
+    pub model: &'a str,
+    /// Where the request came from.
+    pub address: std::net::IpAddr,
+}
+
+impl Failure {
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.document.status
+    }
+
+    /// Names the member of the body that is wrong.
+    #[must_use]
+    pub fn param(mut self, param: &str) -> Self {
+        self.document = self.document.with_param(param);
+        self
+    }
+
+    /// Adds a fact to the document.
+    #[must_use]
+    pub fn fact(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.document = self.document.with(name, value);
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// Says after what time the same call passes; never less than a second, and not by itself
+    /// where that is long (the official SDKs would sleep or hammer).
+    #[must_use]
+    pub fn retry(self, wait: Span) -> Self {
+        let secs = wait.secs_ceil().max(1);
+        let ms = wait.millis_ceil().max(1);
+        let mut failure = self.fact("retry_after_s", secs);
+        failure.headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        failure.headers.insert(HeaderName::from_static(ours::RETRY_AFTER_MS), HeaderValue::from(ms));
+        if secs > LONG_WAIT_S { failure.header(ours::X_SHOULD_RETRY, "false") } else { failure }
+    }
+
+    fn limit(self, view: &LimitView) -> Self {
+        let per = match view.owner {
+            Owner::Account => "account",
+            Owner::Key(_) => "key",
+        };
+        let told = |amount: u64| match view.unit {
+            Unit::Credits => serde_json::Value::from(money(amount)),
+            Unit::Requests | Unit::Tokens => serde_json::Value::from(amount),
+        };
+        self.fact("violated-policies", vec![view.name]).fact(
+            "limit",
+            serde_json::json!({
+                "name": view.name, "per": per, "unit": view.unit.name(),
+                "limit": view.now.limit.map(told), "remaining": told(view.now.remaining),
+                "window_s": view.now.window.secs_ceil(), "reset_at": rfc3339(view.now.reset_at),
+            }),
+        )
+    }
+
+    /// Tells where the limits stand.
+    #[must_use]
+    pub fn limits(mut self, views: &[LimitView], dialect: Dialect, at: Timestamp) -> Self {
+        limit_headers::write(&mut self.headers, views, None, dialect == Dialect::OpenAi, at);
+        self
+    }
+
+    fn standing(mut self, refused: &Refused, limit: Option<&LimitView>, openai: bool) -> Self {
+        limit_headers::write(&mut self.headers, &refused.views, limit, openai, refused.at);
+        match refused.available {
+            Some(available) => self.header(ours::X_WALLET_AVAILABLE, &available.to_string()),
+            None => self,
+        }
+    }
+
+    /// The answer.
+    pub fn into_response(self, context: &Context<'_>) -> Response<Bytes> {
+        let (media, body) = match context.dialect {
+            Dialect::Anthropic => {
+                ("application/json", serde_json::to_vec(&self.document.to_anthropic()))
+            }
+            Dialect::OpenAi => ("application/json", serde_json::to_vec(&self.document)),
+            Dialect::Problem => ("application/problem+json", serde_json::to_vec(&self.document)),
+        };
+        // A document of strings and numbers always serializes.
+        let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
+        *response.status_mut() =
+            StatusCode::from_u16(self.document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = self.headers;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        if self.document.status == 401 {
+            let challenge = HeaderValue::from_static("Bearer realm=\"api\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Ok(id) = HeaderValue::from_str(context.request_id) {
+            headers.insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
+        }
+        response
+    }
+
+    /// The same as a last event of a stream that is already running.
+    pub fn into_event(self, dialect: Dialect) -> Bytes {
+        let text = match dialect {
+            Dialect::Anthropic => serde_json::to_string(&self.document.to_anthropic())
+                .map(|json| format!("event: error\ndata: {json}\n\n")),
+            Dialect::OpenAi | Dialect::Problem => {
+                serde_json::to_string(&self.document).map(|json| format!("data: {json}\n\n"))
+            }
+        };
+        text.unwrap_or_default().into()
+    }
+}
+
+/// A length of time in words: `1 hour`, `90 seconds`.
+fn words(span: Span) -> String {
+    let secs = span.secs_ceil();
+    let (count, unit) = match secs {
+        s if s > 0 && s % 86_400 == 0 => (s / 86_400, "day"),
+        s if s > 0 && s % 3_600 == 0 => (s / 3_600, "hour"),
+        s if s > 0 && s % 60 == 0 => (s / 60, "minute"),
+        s => (s, "second"),
+    };
+    if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
+}
+
+/// A message of ours as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+fn money(nano: u64) -> String {
+    Nano::new(i64::try_from(nano).unwrap_or(i64::MAX)).to_string()
+}
+
+/// A time as RFC 3339 in UTC, to the second.
+pub fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(at.secs_ceil()).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// From this wait on, clients are told not to try again by themselves: the official SDKs sleep for
+/// however long they are told, or hammer.
+const LONG_WAIT_S: i64 = 60;

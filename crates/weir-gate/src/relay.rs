@@ -1,0 +1,300 @@
+//! The one pump of bodies that are not whole: event streams, and bodies too large to keep.
+//!
+//! It watches the same bytes that it passes on, renews what a running stream holds, and lets the end
+//! of the message leave only when the charge is durable.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use tokio::sync::mpsc::Sender;
+use weir_core::ledger::Flags;
+use weir_core::policy::{OnDisconnect, OnExhausted};
+use weir_engine::call::{Exhausted, Settled};
+use weir_wire::error::Code;
+
+use crate::handler::BoxError;
+use crate::job::{Duty, Facts, OutBody, chain};
+use crate::refuse::Dialect;
+use crate::sse::{Piece, Splitter};
+use crate::tally::{EventKind, Tally, rewrite_usage_cost};
+use crate::upstream::UpstreamBody;
+
+type Feed = Sender<Result<Bytes, BoxError>>;
+
+/// How a stream came to its end.
+enum End {
+    /// With its terminal event, or the end of the body.
+    Told,
+    /// The client went away.
+    Gone,
+    /// The upstream broke off.
+    Broke(String),
+    /// The credit ran out.
+    Exhausted(Exhausted),
+}
+
+/// A running stream.
+struct Stream {
+    facts: Facts,
+    duty: Duty,
+    tally: Tally,
+    feed: Feed,
+    /// Events that may leave only when the charge is durable.
+    kept: Vec<Bytes>,
+    ended: bool,
+    /// The client is gone, but the upstream is read to its end.
+    draining: bool,
+}
+
+/// Passes an event stream on and settles it.
+pub(crate) async fn stream(
+    facts: Facts,
+    duty: Duty,
+    status: StatusCode,
+    mut body: UpstreamBody<OutBody>,
+    tally: Tally,
+    feed: Feed,
+) {
+    let mut stream =
+        Stream { facts, duty, tally, feed, kept: Vec::new(), ended: false, draining: false };
+    let end = stream.pump(&mut body).await;
+    let feed = stream.feed.clone();
+    let told = matches!(end, End::Told);
+    stream.finish(end, status).await;
+    if told {
+        drain(body, &feed).await;
+    }
+}
+
+impl Stream {
+    async fn pump(&mut self, body: &mut UpstreamBody<OutBody>) -> End {
+        let mut splitter = Splitter::default();
+        let mut pieces = Vec::new();
+        while !self.ended {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = self.feed.closed(), if !self.draining => {
+                    if self.facts.on_disconnect == OnDisconnect::Stop {
+                        return End::Gone;
+                    }
+                    self.draining = true;
+                    continue;
+                }
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    splitter.push(data, &mut pieces);
+                }
+                None => {
+                    pieces.extend(std::mem::take(&mut splitter).finish());
+                    self.ended = true;
+                }
+                Some(Err(error)) => return End::Broke(chain(&error)),
+            }
+            let out = self.look(pieces.drain(..));
+            if !out.is_empty() && !self.draining && self.feed.send(Ok(out)).await.is_err() {
+                if self.facts.on_disconnect == OnDisconnect::Stop {
+                    return End::Gone;
+                }
+                self.draining = true;
+            }
+            let so_far = self.facts.with_input(self.tally.produced_so_far());
+            if let Err(exhausted) = self.duty.produced(&so_far)
+                && self.facts.on_exhausted == OnExhausted::Stop
+            {
+                return End::Exhausted(exhausted);
+            }
+        }
+        End::Told
+    }
+
+    /// Watches pieces; gives back those that may leave now, in one run of bytes.
+    fn look(&mut self, pieces: impl Iterator<Item = Piece>) -> Bytes {
+        let mut out = Run::default();
+        for piece in pieces {
+            let kind = match &piece {
+                Piece::Event(raw) | Piece::Rest(raw) => self.tally.event(raw),
+                Piece::Part { bytes, last } => self.tally.part(bytes, *last),
+            };
+            self.ended |= kind == EventKind::Terminal;
+            let tells_cost = self.facts.tell_cost && self.tally.carries_usage();
+            if kind == EventKind::UsageOnly && self.facts.hide_usage && !self.facts.tell_cost {
+                continue;
+            }
+            if self.ended || tells_cost {
+                self.kept.push(piece.into_bytes());
+            } else {
+                // What was kept for its cost was not the last word on usage after all.
+                for kept in self.kept.drain(..) {
+                    out.push(kept);
+                }
+                out.push(piece.into_bytes());
+            }
+        }
+        out.into_bytes()
+    }
+
+    async fn finish(mut self, end: End, status: StatusCode) {
+        let flags = match &end {
+            End::Told => Flags::default(),
+            End::Gone => Flags::CLIENT_GONE,
+            End::Broke(_) => Flags::UPSTREAM_BROKE,
+            End::Exhausted(_) => Flags::EXHAUSTED,
+        };
+        let flags = if self.draining { flags.and(Flags::CLIENT_GONE) } else { flags };
+        self.tally.lasted(self.facts.latency_ms());
+        let tally = std::mem::replace(&mut self.tally, Tally::new(crate::tally::Shape::None));
+        let outcome = self.facts.outcome(&tally.finish(), status, flags);
+        let Some(settled) = self.duty.settle(&outcome) else { return };
+        let Settled { charge, commit, .. } = settled;
+        if let Some(commit) = commit
+            && let Err(error) = commit.await
+        {
+            tracing::error!(%error, request_id = %self.facts.request_id, "a charge was not recorded");
+            let detail = "The call was made, but its charge could not be recorded.";
+            return self.fail(Code::StoreUnavailable, detail.to_owned()).await;
+        }
+        match end {
+            End::Gone => {}
+            End::Broke(why) => {
+                tracing::warn!(error = why, request_id = %self.facts.request_id, "a stream broke off");
+                // The connection breaks too, so that nobody takes this for the whole answer.
+                let _gone = self.feed.send(Err("the upstream broke off its stream".into())).await;
+            }
+            End::Exhausted(Exhausted { available }) => {
+                let detail = format!(
+                    "The credit is used up: {available} is available. What was produced is charged."
+                );
+                self.fail(Code::InsufficientCredits, detail).await;
+            }
+            End::Told => {
+                let charge = charge.filter(|_| self.facts.tell_cost).map(|charge| charge.to_string());
+                let mut out = Run::default();
+                for kept in self.kept.drain(..) {
+                    out.push(match &charge {
+                        Some(charge) => rewrite_usage_cost(&kept, charge),
+                        None => kept,
+                    });
+                }
+                let _gone = self.feed.send(Ok(out.into_bytes())).await;
+            }
+        }
+    }
+
+    /// Ends a running stream with an error event, as its clients understand it.
+    async fn fail(&self, code: Code, detail: String) {
+        let context = self.facts.context();
+        let mut failure = context.fail(code, detail);
+        if let Some(url) = context.top_up_url.filter(|_| code == Code::InsufficientCredits) {
+            failure = failure.fact("top_up_url", url);
+        }
+        let mut event = BytesMut::from(&failure.into_event(self.facts.dialect)[..]);
+        if self.facts.dialect == Dialect::OpenAi {
+            event.extend_from_slice(b"data: [DONE]\n\n");
+        }
+        let _gone = self.feed.send(Ok(event.freeze())).await;
+    }
+}
+
+/// A body too large to keep, as far as it came.
+pub(crate) struct Rest {
+    pub(crate) begun: Vec<Bytes>,
+    pub(crate) status: StatusCode,
+    pub(crate) tally: Tally,
+    pub(crate) sender: Feed,
+}
+
+/// Passes a large body on; its last piece leaves when the charge is durable. A client that goes
+/// away changes nothing for calls that are charged: they run to their end.
+pub(crate) async fn body(
+    facts: Facts,
+    mut duty: Duty,
+    mut body: UpstreamBody<OutBody>,
+    rest: Rest,
+) {
+    let Rest { begun, status, mut tally, sender: feed } = rest;
+    let charged = duty.is_charged();
+    let mut listening = true;
+    let mut last = None;
+    for piece in begun {
+        if let Some(piece) = last.replace(piece) {
+            listening = listening && feed.send(Ok(piece)).await.is_ok();
+        }
+    }
+    let broke = loop {
+        if !listening && !charged {
+            break None;
+        }
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                tally.body(&data);
+                if let Some(piece) = last.replace(data) {
+                    listening = listening && feed.send(Ok(piece)).await.is_ok();
+                }
+            }
+            None => break None,
+            Some(Err(error)) => break Some(chain(&error)),
+        }
+    };
+    let gone = if listening { Flags::default() } else { Flags::CLIENT_GONE };
+    let flags = if broke.is_some() { gone.and(Flags::UPSTREAM_BROKE) } else { gone };
+    tally.lasted(facts.latency_ms());
+    let outcome = facts.outcome(&tally.finish(), status, flags);
+    let commit = duty.settle(&outcome).and_then(|settled| settled.commit);
+    let durable = match commit {
+        Some(commit) => commit.await.is_ok(),
+        None => true,
+    };
+    let end = match (broke, durable, last) {
+        (Some(why), ..) => Err(why.into()),
+        (None, false, _) => Err("the charge could not be recorded".into()),
+        (None, true, Some(last)) => Ok(last),
+        (None, true, None) => return,
+    };
+    let _gone = feed.send(end).await;
+}
+
+/// Reads what an upstream sends after its terminal event, so that the connection can be used again.
+async fn drain(mut body: UpstreamBody<OutBody>, feed: &Feed) {
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data()
+                && feed.send(Ok(data)).await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    let _late = tokio::time::timeout(TAIL_TIME, reading).await;
+}
+
+/// Bytes that leave together: one piece as it is, several joined.
+#[derive(Default)]
+struct Run {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Run {
+    fn push(&mut self, piece: Bytes) {
+        if self.first.is_empty() {
+            self.first = piece;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.first);
+        }
+        self.more.extend_from_slice(&piece);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.more.is_empty() { self.first } else { self.more.freeze() }
+    }
+}
+
+/// How long an upstream may take to end its body after its terminal event.
+const TAIL_TIME: Duration = Duration::from_secs(1);
