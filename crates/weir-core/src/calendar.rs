@@ -341,4 +341,19 @@ mod tests {
         assert_eq!(hour.start_after(&zone, minutes(-70), 4), minutes(90));
         assert_eq!(hour.windows_between(&zone, minutes(-70), minutes(91)), 4);
     }
+
+    #[test]
+    fn windows_are_counted_exactly_across_a_shift_that_cuts_two_of_them() {
+        // At 100,000 s clocks go from 04:46:40 to 05:16:40: one window ends early, one begins late.
+        let at = Timestamp::from_secs;
+        let zone = Zone::new("odd", 3_600, &[(at(100_000), 5_400)]).unwrap();
+        let hour = Cycle::of_span(Span::from_secs(3_600)).unwrap();
+        let starts = [97_200, 100_000, 102_600, 106_200, 109_800];
+        for (nth, start) in (27..).zip(starts) {
+            assert_eq!(hour.start_after(&zone, at(0), nth), at(start));
+            assert_eq!(hour.windows_between(&zone, at(0), at(start)), nth);
+            assert_eq!(hour.windows_between(&zone, at(0), at(start - 1)), nth - 1);
+            assert_eq!(hour.start_at(&zone, at(start + 1)), at(start));
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use crate::tidy::complaint::Complaint;
 
@@ -72,10 +72,12 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<Complaint>> {
         .context("cargo cannot describe the workspace")?;
     let names: Vec<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
     let edges = metadata.packages.iter().flat_map(|package| {
-        package.dependencies.iter().map(|dependency| Edge {
-            from: package.name.to_string(),
-            to: dependency.name.clone(),
-            ours: names.contains(&dependency.name.as_str()),
+        package.dependencies.iter().filter_map(|dependency| {
+            let ours = names.contains(&dependency.name.as_str());
+            // A foreign crate that only tests use, an oracle, is not in the product.
+            let counts = ours || dependency.kind != DependencyKind::Development;
+            let (from, to) = (package.name.to_string(), dependency.name.clone());
+            counts.then_some(Edge { from, to, ours })
         })
     });
     let mut complaints: Vec<Complaint> = edges.filter_map(|edge| judge(&edge)).collect();

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{InvalidRule, Period, Rule, Terms};
+use super::rule::{InvalidRule, Rule};
+use super::terms::{Period, Terms};
 use crate::time::Span;
 
 /// Text that is no limit, no window.

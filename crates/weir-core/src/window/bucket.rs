@@ -11,7 +11,7 @@
 //! never forgiven. What is taken can be given back until the bucket has been full since: from
 //! then on it would add what has already flowed back.
 
-use super::{Ask, BUSY_PERIODS, Blocked, NEVER, Seen, Taken, Window, blocked_until};
+use super::state::{Ask, BUSY_PERIODS, Blocked, NEVER, Seen, Taken, Window, blocked_until};
 use crate::limit::Rule;
 
 pub(super) fn seen(rule: &Rule, window: &Window, now: i64) -> Seen {

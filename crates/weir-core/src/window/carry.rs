@@ -1,6 +1,7 @@
 //! What becomes of a window when its rule changes.
 
-use super::{Window, bucket, fixed, sliding};
+use super::state::Window;
+use super::{bucket, fixed, sliding};
 use crate::limit::{Algorithm, Rule};
 
 pub(super) fn over(new: &Rule, old: &Rule, window: &Window, now: i64) -> Window {

@@ -2,7 +2,7 @@
 //!
 //! Promise: never more than the quota at once, whatever the clock does.
 
-use super::{Ask, Blocked, NEVER, RUNNING, Seen, Taken, Wait, Window};
+use super::state::{Ask, Blocked, NEVER, RUNNING, Seen, Taken, Wait, Window};
 use crate::time::Span;
 
 pub(super) fn seen(window: &Window, now: i64) -> Seen {

@@ -9,7 +9,7 @@
 //! Use above the quota (settled estimates) is debt: the next window begins at once with it, and
 //! the one after that with what exceeds its quota still.
 
-use super::{Ask, Blocked, NEVER, Seen, Taken, Window, blocked_until};
+use super::state::{Ask, Blocked, NEVER, Seen, Taken, Window, blocked_until};
 use crate::limit::Rule;
 use crate::time::Timestamp;
 
@@ -35,7 +35,7 @@ fn blocked(rule: &Rule, current: &Window, ask: Ask) -> Blocked {
         return NEVER;
     }
     let debt = debt(rule, current);
-    let over = (debt.saturating_add(ask.amount)).saturating_sub(ask.ceiling);
+    let over = debt.saturating_sub(ask.ceiling - ask.amount);
     let nth = over.div_ceil(rule.quota).saturating_add(1);
     blocked_until(rule.start_after(current.at, nth), ask.now)
 }

@@ -10,7 +10,7 @@
 //! Use above the quota in one cell is debt: it moves into the next cell in full, so that each cell
 //! pays at most one quota of it. `used` never jumps at a cell's edge and never rises by itself.
 
-use super::{Ask, Blocked, NEVER, Seen, Taken, Window, blocked_until};
+use super::state::{Ask, Blocked, NEVER, Seen, Taken, Window, blocked_until};
 use crate::limit::Rule;
 
 pub(super) fn seen(rule: &Rule, window: &Window, now: i64) -> Seen {
@@ -44,7 +44,7 @@ fn blocked(rule: &Rule, current: &Window, ask: Ask) -> Blocked {
         return NEVER;
     }
     // The first cell in which debt alone leaves room, then the moment when the older has faded enough.
-    let over = current.count.saturating_add(ask.amount).saturating_sub(ask.ceiling);
+    let over = current.count.saturating_sub(ask.ceiling - ask.amount);
     let nth = over.div_ceil(rule.quota);
     let then = after_cells(rule, current, nth);
     let room = ask.ceiling.saturating_sub(then.count).saturating_sub(ask.amount);
