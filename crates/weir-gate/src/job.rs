@@ -91,6 +91,11 @@ impl Duty {
         self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.produced(usage))
     }
 
+    /// The output bound that must be forwarded instead of the client's, if any.
+    pub(crate) fn forwarded_bound(&self) -> Option<u64> {
+        self.ticket.as_ref().and_then(Ticket::clamped_output)
+    }
+
     pub(crate) fn is_charged(&self) -> bool {
         self.ticket.as_ref().is_some_and(Ticket::is_charged)
     }

@@ -1,4 +1,10 @@
 //! Data plane: HTTP in and out, the pipeline, SSE relay.
+//!
+//! The way through: [`serve`] accepts and checks heads, [`pipeline`] knows the order of everything,
+//! [`job`](crate) makes an admitted call, [`relay`](crate) pumps what is not whole; [`refuse`] is the one
+//! place that turns refusals into answers.
+//!
+//! What this crate does not do: it neither stores nor does arithmetic on money.
 
 pub mod settings;
 
@@ -15,9 +21,27 @@ pub mod listen;
 
 pub mod serve;
 
+mod dial;
+mod endpoint;
+mod pool;
+pub mod upstream;
+
 pub mod json;
 pub mod sse;
 
 pub mod tally;
 
 pub mod ask;
+
+pub mod identify;
+pub mod limit_headers;
+pub mod priority;
+
+pub mod refuse;
+
+pub mod answer;
+
+mod job;
+mod relay;
+
+pub mod pipeline;
