@@ -15,6 +15,13 @@ pub mod listen;
 
 pub mod serve;
 
+mod endpoint;
+
+pub mod dial;
+mod pool;
+
+pub mod upstream;
+
 pub mod json;
 pub mod sse;
 
