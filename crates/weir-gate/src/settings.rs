@@ -112,6 +112,8 @@ pub struct UpstreamSettings {
     pub max_in_flight: Option<usize>,
     /// How long an unused connection is kept.
     pub pool_idle_timeout: Duration,
+    /// Whom to trust behind `https`; `None`: the system's roots, else Mozilla's.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl ServerSettings {
@@ -170,6 +172,7 @@ impl UpstreamSettings {
             stream_idle_timeout: Duration::from_secs(60),
             max_in_flight: None,
             pool_idle_timeout: Duration::from_secs(60),
+            tls: None,
         }
     }
 }

@@ -10,3 +10,7 @@ mod hostile;
 mod slow;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod upstream;

@@ -186,7 +186,7 @@ pub(crate) fn exchange(front: &Front, bytes: &[u8]) -> (TcpStream, Option<Answer
     (stream, answer)
 }
 
-/// Waits until `done`, for at most five seconds.
+/// Waits until `done`, for at most five seconds; blocks its thread.
 #[track_caller]
 pub(crate) fn eventually(done: impl Fn() -> bool) {
     for _ in 0..500 {

@@ -1,0 +1,507 @@
+//! The back of the data plane: calls to named upstreams, each sent at most once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout};
+
+use crate::dial::{DialError, Target, tls_config};
+use crate::endpoint::{Attempt, Endpoints};
+use crate::handler::BoxError;
+use crate::idle_body::{IdleBody, IdleBodyError};
+use crate::pool::{Lease, Pool};
+use crate::settings::UpstreamSettings;
+
+/// All upstreams, as one core sees them: connections of its own, health shared with the others.
+#[derive(Debug)]
+pub struct Upstreams<B> {
+    plans: Arc<BTreeMap<Arc<str>, Arc<Plan>>>,
+    upstreams: BTreeMap<Arc<str>, Upstream<B>>,
+}
+
+/// One named upstream.
+#[derive(Debug)]
+pub struct Upstream<B> {
+    plan: Arc<Plan>,
+    pools: Vec<Arc<Pool<B>>>,
+}
+
+/// What is the same on all cores.
+#[derive(Debug)]
+struct Plan {
+    settings: UpstreamSettings,
+    addresses: Vec<Address>,
+    endpoints: Endpoints,
+}
+
+#[derive(Debug)]
+struct Address {
+    scheme: Scheme,
+    host: HeaderValue,
+    /// Without a slash at its end.
+    base: Box<str>,
+    target: Target,
+}
+
+/// Whether anything of a call may have reached an upstream, for whoever waits for the call or
+/// drops it while it is under way. Clones share one truth.
+#[derive(Clone, Debug, Default)]
+pub struct SentMark(Arc<AtomicBool>);
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No address could be connected to; nothing was sent.
+    #[error("upstream {upstream} cannot be reached")]
+    Unreachable {
+        /// Its name.
+        upstream: Arc<str>,
+        /// The last failure.
+        #[source]
+        source: DialError,
+    },
+    /// Connections broke before anything was sent, again and again.
+    #[error("connections to upstream {upstream} break before they can be used")]
+    NotSent {
+        /// Its name.
+        upstream: Arc<str>,
+        /// The last failure.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The head of the answer did not come in time; the call may have had effects.
+    #[error("upstream {upstream} did not answer within {} ms", waited.as_millis())]
+    Timeout {
+        /// Its name.
+        upstream: Arc<str>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The connection broke, or the answer is no HTTP; the call may have had effects.
+    #[error("upstream {upstream} broke off before its answer began")]
+    Broke {
+        /// Its name.
+        upstream: Arc<str>,
+        /// What broke.
+        #[source]
+        source: hyper::Error,
+    },
+    /// The path together with the upstream's base is no target; nothing was sent.
+    #[error("the target for upstream {upstream} is not valid")]
+    Target {
+        /// Its name.
+        upstream: Arc<str>,
+        /// What is wrong with it.
+        #[source]
+        source: http::Error,
+    },
+}
+
+/// Why an upstream's settings are wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidUpstream {
+    /// No address at all.
+    #[error("upstream {0} has no url")]
+    NoUrl(Arc<str>),
+    /// An address that nothing can be sent to.
+    #[error("url {url} of upstream {upstream} {why}")]
+    Url {
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// The address.
+        url: Uri,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// TLS is not to be had.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// How one address of an upstream is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AddressState {
+    /// The address.
+    pub url: Uri,
+    /// Calls in flight, on all cores.
+    pub in_flight: usize,
+    /// Left aside after failures.
+    pub ejected: bool,
+}
+
+impl SentMark {
+    /// Whether anything may have been sent; settled once the call has ended.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, sent: bool) {
+        self.0.store(sent, Ordering::Release);
+    }
+}
+
+impl UpstreamError {
+    /// Whether anything of the call may have reached the upstream.
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NotSent { .. } | Self::Target { .. } => false,
+            Self::Timeout { .. } | Self::Broke { .. } => true,
+        }
+    }
+}
+
+impl<B> Upstreams<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Checks the settings and prepares; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUpstream`], the first found.
+    pub fn new(settings: Vec<UpstreamSettings>) -> Result<Self, InvalidUpstream> {
+        let mut tls = None;
+        let mut plans = BTreeMap::new();
+        for settings in settings {
+            let name = Arc::clone(&settings.name);
+            plans.insert(name, Arc::new(Plan::new(settings, &mut tls)?));
+        }
+        Ok(Self::of(Arc::new(plans)))
+    }
+
+    /// The same upstreams for another core: connections belong to the runtime that opened them.
+    pub fn for_another_core(&self) -> Self {
+        Self::of(Arc::clone(&self.plans))
+    }
+
+    /// The upstream of that name.
+    pub fn by_name(&self, name: &str) -> Option<&Upstream<B>> {
+        self.upstreams.get(name)
+    }
+
+    fn of(plans: Arc<BTreeMap<Arc<str>, Arc<Plan>>>) -> Self {
+        let upstreams =
+            plans.iter().map(|(name, plan)| (Arc::clone(name), Upstream::new(plan))).collect();
+        Self { plans, upstreams }
+    }
+}
+
+impl<B> Upstream<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn new(plan: &Arc<Plan>) -> Self {
+        let settings = &plan.settings;
+        let pools = plan.addresses.iter().map(|address| {
+            let target = address.target.clone();
+            Pool::new(target, settings.connect_timeout, settings.pool_idle_timeout)
+        });
+        Self { pools: pools.collect(), plan: Arc::clone(plan) }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.plan.settings
+    }
+
+    /// How its addresses are.
+    pub fn addresses(&self) -> Vec<AddressState> {
+        let urls = self.plan.settings.urls.iter();
+        urls.zip(self.plan.endpoints.state(Instant::now()))
+            .map(|(url, (in_flight, ejected))| AddressState {
+                url: url.clone(),
+                in_flight,
+                ejected,
+            })
+            .collect()
+    }
+
+    /// Sends a call and waits for the head of its answer.
+    ///
+    /// The target is the address's base path and the request's path and query; `Host` and the
+    /// configured headers are set. A call is sent again, to another address or over another
+    /// connection, only when provably nothing of it was sent. `mark` is set as long as something
+    /// may have been. An address is left aside (1 s, doubling to 30 s) when it cannot be connected
+    /// to or does not answer in time; what it answers, be it 5xx, says nothing about it.
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError`]; the call has ended.
+    pub async fn send(
+        &self,
+        mut request: Request<B>,
+        mark: &SentMark,
+    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
+        let path = request.uri().path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        for (name, value) in &self.plan.settings.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        let mut tried = Vec::new();
+        let mut last = None;
+        while tried.len() < ADDRESSES_TRIED_MAX
+            && let Some(attempt) = self.plan.endpoints.pick(&tried, Instant::now())
+        {
+            tried.push(attempt.index());
+            match self.try_address(attempt, request, &path, mark).await? {
+                Tried::Answered(response) => return Ok(response),
+                Tried::NotSent(back, error) => (request, last) = (back, Some(error)),
+            }
+        }
+        // An upstream has at least one address, so one was tried.
+        Err(last.unwrap_or_else(|| self.unreachable(DialError::Timeout(Duration::ZERO))))
+    }
+
+    async fn try_address(
+        &self,
+        attempt: Attempt,
+        mut request: Request<B>,
+        path: &PathAndQuery,
+        mark: &SentMark,
+    ) -> Result<Tried<B>, UpstreamError> {
+        let index = attempt.index();
+        let (Some(address), Some(pool)) = (self.plan.addresses.get(index), self.pools.get(index))
+        else {
+            let error = self.unreachable(DialError::Timeout(Duration::ZERO));
+            return Ok(Tried::NotSent(request, error));
+        };
+        let mut fresh = false;
+        loop {
+            let mut lease = match pool.lease(fresh).await {
+                Ok(lease) => lease,
+                Err(source) => {
+                    self.note_failure(&attempt, &source);
+                    return Ok(Tried::NotSent(request, self.unreachable(source)));
+                }
+            };
+            address
+                .aim(&mut request, path, lease.is_h2())
+                .map_err(|source| UpstreamError::Target { upstream: self.name(), source })?;
+            let waited = self.plan.settings.response_timeout;
+            mark.set(true);
+            let mut error = match timeout(waited, lease.send(request)).await {
+                Ok(Ok(response)) => {
+                    attempt.succeeded();
+                    return Ok(Tried::Answered(self.receive(response, attempt, pool, lease)));
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let error = UpstreamError::Timeout { upstream: self.name(), waited };
+                    self.note_failure(&attempt, &error);
+                    return Err(error);
+                }
+            };
+            let back = error.take_message();
+            let source = error.into_error();
+            let Some(back) = back else {
+                return Err(UpstreamError::Broke { upstream: self.name(), source });
+            };
+            mark.set(false);
+            if !lease.reused {
+                let error = UpstreamError::NotSent { upstream: self.name(), source };
+                self.note_failure(&attempt, &error);
+                return Ok(Tried::NotSent(back, error));
+            }
+            request = back;
+            fresh = true;
+        }
+    }
+
+    fn receive(
+        &self,
+        response: Response<Incoming>,
+        attempt: Attempt,
+        pool: &Arc<Pool<B>>,
+        lease: Lease<B>,
+    ) -> Response<UpstreamBody<B>> {
+        response.map(|body| {
+            let body = IdleBody::new(body, self.plan.settings.stream_idle_timeout);
+            let lent = Lent { lease, pool: Arc::clone(pool), _attempt: attempt };
+            let mut body = UpstreamBody { body, lent: Some(lent) };
+            if body.body.is_end_stream() {
+                body.end();
+            }
+            body
+        })
+    }
+
+    fn note_failure(&self, attempt: &Attempt, error: &(dyn std::error::Error + 'static)) {
+        if attempt.failed(Instant::now()) {
+            let url = self.plan.settings.urls.get(attempt.index()).map(tracing::field::display);
+            tracing::warn!(upstream = %self.plan.settings.name, url, error, "address left aside");
+        }
+    }
+
+    fn unreachable(&self, source: DialError) -> UpstreamError {
+        UpstreamError::Unreachable { upstream: self.name(), source }
+    }
+
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.plan.settings.name)
+    }
+}
+
+enum Tried<B> {
+    Answered(Response<UpstreamBody<B>>),
+    NotSent(Request<B>, UpstreamError),
+}
+
+impl Plan {
+    fn new(
+        settings: UpstreamSettings,
+        tls: &mut Option<Arc<rustls::ClientConfig>>,
+    ) -> Result<Self, InvalidUpstream> {
+        if settings.urls.is_empty() {
+            return Err(InvalidUpstream::NoUrl(settings.name));
+        }
+        let mut addresses = Vec::new();
+        for url in &settings.urls {
+            let fail = |why| InvalidUpstream::Url {
+                upstream: settings.name.clone(),
+                url: url.clone(),
+                why,
+            };
+            let mut address = Address::parse(url).map_err(fail)?;
+            if address.scheme == Scheme::HTTPS {
+                let config = match (&settings.tls, &*tls) {
+                    (Some(own), _) => Arc::clone(own),
+                    (None, Some(common)) => Arc::clone(common),
+                    (None, None) => {
+                        let common = tls_config().map_err(InvalidUpstream::Tls)?;
+                        Arc::clone(tls.insert(common))
+                    }
+                };
+                address.target.tls = Some(config);
+            }
+            addresses.push(address);
+        }
+        let endpoints = Endpoints::new(addresses.len());
+        Ok(Self { settings, addresses, endpoints })
+    }
+}
+
+impl Address {
+    fn parse(url: &Uri) -> Result<Self, &'static str> {
+        let scheme = match url.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS => scheme.clone(),
+            _ => return Err("begins neither with http:// nor with https://"),
+        };
+        let authority = url.authority().ok_or("names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("has credentials; set an authorization header instead");
+        }
+        if url.query().is_some() {
+            return Err("has a query; only a base path may follow the host");
+        }
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "names no host")?;
+        let port = authority.port_u16().unwrap_or(if scheme == Scheme::HTTPS { 443 } else { 80 });
+        let target = Target { host: authority.host().into(), port, tls: None };
+        let base = url.path().trim_end_matches('/').into();
+        Ok(Self { scheme, host, base, target })
+    }
+
+    /// Points a request at this address.
+    fn aim<B>(
+        &self,
+        request: &mut Request<B>,
+        path: &PathAndQuery,
+        is_h2: bool,
+    ) -> Result<(), http::Error> {
+        let path = if self.base.is_empty() {
+            path.clone()
+        } else {
+            PathAndQuery::try_from(format!("{}{path}", self.base))?
+        };
+        if is_h2 {
+            let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.host.as_bytes());
+            *request.uri_mut() = uri.path_and_query(path).build()?;
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(HOST);
+        } else {
+            *request.uri_mut() = Uri::from(path);
+            *request.version_mut() = Version::HTTP_11;
+            request.headers_mut().insert(HOST, self.host.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The body of an upstream's answer.
+///
+/// Its end gives the connection back; dropped before, the connection (or the HTTP/2 stream) ends,
+/// which tells the upstream to stop.
+#[derive(Debug)]
+pub struct UpstreamBody<B> {
+    body: IdleBody<Incoming>,
+    lent: Option<Lent<B>>,
+}
+
+struct Lent<B> {
+    lease: Lease<B>,
+    pool: Arc<Pool<B>>,
+    _attempt: Attempt,
+}
+
+impl<B> fmt::Debug for Lent<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent")
+    }
+}
+
+impl<B> UpstreamBody<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn end(&mut self) {
+        if let Some(Lent { lease, pool, .. }) = self.lent.take() {
+            pool.put(lease);
+        }
+    }
+}
+
+impl<B> Body for UpstreamBody<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = IdleBodyError<hyper::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) if !self.body.is_end_stream() => {}
+            Some(Ok(_)) | None => self.end(),
+            Some(Err(_)) => self.lent = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Addresses that one call is tried at.
+const ADDRESSES_TRIED_MAX: usize = 3;
