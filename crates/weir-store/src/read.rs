@@ -161,7 +161,7 @@ impl Reader {
         rows.next()?.map(read_resource).transpose()
     }
 
-    /// Resources of a kind (of one account, or all) after an id, ascending.
+    /// Resources of a kind (of one account, or all) after an id (or from the first), ascending.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Reader {
         &self,
         kind: &str,
         account: Option<AccountId>,
-        after: u64,
+        after: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Resource>, ReadError> {
         let lent = self.pool.take()?;
@@ -187,7 +187,8 @@ impl Reader {
         };
         let mut some = lent.prepare_cached(sql)?;
         let account = account.map(|account| bound(account.0));
-        let mut rows = some.query(params![kind, bound(after), page(limit), account])?;
+        let after = after.map_or(-1, bound);
+        let mut rows = some.query(params![kind, after, page(limit), account])?;
         let mut resources = Vec::new();
         while let Some(row) = rows.next()? {
             resources.push(read_resource(row)?);

@@ -109,8 +109,8 @@ fn a_batch_that_fails_leaves_nothing_and_hurts_no_other() {
         assert_eq!(refused, expected);
     }
     let reader = store.reader();
-    assert_eq!(reader.resources("good", None, 0, 1_000).unwrap().len(), 50);
-    assert_eq!(reader.resources("bad", None, 0, 1_000).unwrap(), []);
+    assert_eq!(reader.resources("good", None, None, 1_000).unwrap().len(), 50);
+    assert_eq!(reader.resources("bad", None, None, 1_000).unwrap(), []);
     assert_eq!(positions(&store, 66), [0u64; 0]);
     assert_eq!(reader.resource("key", 5).unwrap().unwrap().revision, 1);
 }
@@ -192,7 +192,7 @@ fn sixty_four_threads_commit_whole_batches_in_shared_transactions() {
     let batches = acknowledged.load(Ordering::SeqCst);
     assert_eq!(batches, 64 * 10);
     let reader = store.reader();
-    let pairs = reader.resources("pair", None, 0, 10_000).unwrap();
+    let pairs = reader.resources("pair", None, None, 10_000).unwrap();
     let entries = reader.entries_after(Seq(0), 10_000).unwrap();
     assert_eq!((pairs.len() as u64, entries.len() as u64), (batches, batches));
     let commits = store.commits();
@@ -255,7 +255,7 @@ fn events_stay_until_they_are_delivered() {
     let event = |id: u64| Event {
         id: EventId(id),
         at: Timestamp::from_secs(1),
-        account: (id % 2 == 0).then_some(AccountId(2)),
+        account: id.is_multiple_of(2).then_some(AccountId(2)),
         kind: "wallet.low".into(),
         body: "{}".into(),
     };
