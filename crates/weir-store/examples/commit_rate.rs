@@ -21,6 +21,11 @@ use weir_core::usage::{Meter, Usage};
 use weir_store::op::{Op, Urgency};
 use weir_store::store::{Options, Store};
 
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// What one kind of store did in one round.
 struct Round {
     per_second: f64,
@@ -39,7 +44,10 @@ fn main() -> Result<(), Failure> {
     std::fs::create_dir_all(&folder)?;
     let length = Duration::from_secs(seconds);
     let journal = Arc::new(Journal::start(&folder)?);
-    let (store, _) = Store::open(&folder.join("store"), Options::default())?;
+    let begin = now();
+    let (store, loaded) = Store::open(&folder.join("store"), Options::default())?;
+    println!("opened {} entries in {:.0?}", loaded.last_seq.0, begin.elapsed());
+    drop(loaded);
     let store = Arc::new(store);
     println!("committers  what      per second    p50      p99");
     for committers in [1, 64, 1_024] {
@@ -70,7 +78,6 @@ fn show(committers: usize, what: &str, round: &Round) -> f64 {
 }
 
 /// Lets so many tasks commit one after the other, for a time.
-#[expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 fn measure<C, F>(
     committers: usize,
     length: Duration,
@@ -82,7 +89,7 @@ where
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let begin = Instant::now();
+    let begin = now();
     let tasks: Vec<_> = (0..committers)
         .map(|task| {
             let (commit, stop) = (with(), Arc::clone(&stop));
@@ -90,7 +97,7 @@ where
                 let mut waits = Vec::new();
                 let mut account = task as u64;
                 while !stop.load(Ordering::Relaxed) {
-                    let sent = Instant::now();
+                    let sent = now();
                     account = (account * 7 + 13) % 10_000;
                     if commit(account + 1).await {
                         waits.push(sent.elapsed());

@@ -69,6 +69,13 @@ impl Behind {
     }
 }
 
+/// Whoever waits for a round is let go when the thread ends, however it ends.
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
 /// A database that failed is not written any more: its content can be computed again, or is
 /// worth less than the truth of what is shown.
 fn judge(name: &'static str, written: rusqlite::Result<()>) -> Trust {

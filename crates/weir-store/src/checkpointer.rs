@@ -22,6 +22,8 @@ pub(crate) struct Checkpointer {
     pub(crate) health: Arc<Health>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: Arc<Stop>,
+    /// Whether the last try failed, so that one cause is logged once.
+    pub(crate) failing: bool,
 }
 
 /// How long the log is, in pages.
@@ -32,7 +34,7 @@ struct Log {
 
 impl Checkpointer {
     /// Works until it is stopped, then leaves an empty log.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(mut self) {
         let mut quiet_ticks = 0;
         let mut groups = 0;
         let mut ticks: u32 = 0;
@@ -91,14 +93,19 @@ impl Checkpointer {
 
     /// A failed sync of the database is as bad as one of the log: a later one may succeed with
     /// the data gone.
-    fn survives(&self, done: rusqlite::Result<()>) -> bool {
-        let Err(error) = done else { return true };
+    fn survives(&mut self, done: rusqlite::Result<()>) -> bool {
+        let Err(error) = done else {
+            self.failing = false;
+            return true;
+        };
         if Failure::of(&error) == Failure::Fatal {
             self.health.fence(&error);
             self.queue.fence();
             return false;
         }
-        tracing::warn!(%error, "the log of the ledger could not be moved, it will be tried again");
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(%error, "the log of the ledger cannot be moved, it is tried again");
+        }
         true
     }
 }

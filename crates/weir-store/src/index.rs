@@ -111,8 +111,11 @@ impl Index {
             }
         };
         let claim = |conn: &Connection| {
-            let identity: String = identity(&ledger)?;
-            conn.execute("UPDATE meta SET value = ?1 WHERE name = 'identity'", [identity])
+            // Only where it is new: a start must not need space.
+            conn.execute(
+                "UPDATE meta SET value = ?1 WHERE name = 'identity' AND value <> ?1",
+                [identity(&ledger)?],
+            )
         };
         claim(&conn).map_err(OpenError::sqlite("write", path))?;
         Ok(Self { conn, ledger })

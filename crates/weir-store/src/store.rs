@@ -257,8 +257,8 @@ impl Store {
     /// Takes no more commits, works off what waits, writes what is behind, and ends the
     /// threads. Dropping the store does the same.
     pub fn close(&self) {
-        let Some(threads) = self.threads.lock().take() else { return };
         self.queue.close();
+        let Some(threads) = self.threads.lock().take() else { return };
         join(threads.writer);
         for (stop, thread) in [threads.behind, threads.checkpointer] {
             stop.stop();
@@ -294,6 +294,7 @@ impl Store {
             health: Arc::clone(&self.health),
             progress: Arc::clone(&self.progress),
             stop: Arc::clone(&checkpointer_stop),
+            failing: false,
         };
         let threads = Threads {
             writer: spawn("weir-commit", move || writer.run())?,

@@ -275,6 +275,16 @@ impl Writer {
     }
 }
 
+/// A thread that ends by a panic must not leave anybody waiting, nor take more.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.health.fence(&"the thread that writes ended by a panic");
+            self.queue.fence();
+        }
+    }
+}
+
 fn refuse_fresh(jobs: Vec<Job>) -> Vec<Job> {
     let (settling, fresh) =
         jobs.into_iter().partition(|job| job.batch.urgency == Urgency::Settlement);
