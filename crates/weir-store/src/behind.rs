@@ -42,7 +42,7 @@ impl Behind {
             // Of a full disk, what is left belongs to the ledger.
             if self.health.get() != StoreHealth::Full {
                 if usage == Trust::Kept {
-                    usage = judge("usage", self.usage.flush(&self.pending));
+                    usage = judge("usage", self.flush(stopped));
                 }
                 more = false;
                 if index == Trust::Kept {
@@ -54,6 +54,16 @@ impl Behind {
                 return;
             }
         }
+    }
+
+    /// At a stop nothing more will be decided: all that was handed in is written.
+    fn flush(&mut self, stopped: bool) -> rusqlite::Result<()> {
+        let decided = match stopped {
+            true => i64::MAX,
+            false => self.progress.decided.load(Ordering::Acquire),
+        };
+        let durable = self.progress.durable.load(Ordering::Acquire);
+        self.usage.flush(&self.pending, decided, durable)
     }
 
     /// Writes snapshots and a bounded part of the index; whether there is more to index.

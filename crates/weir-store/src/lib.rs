@@ -5,7 +5,8 @@
 //! roll-ups) may be a second old after a crash. `index.db` is computed from the ledger and may be
 //! lost. The way through the files is bottom-up, as listed here.
 //!
-//! What is absent: rules about money or limits, a clock, HTTP. A wallet is text to this crate.
+//! What is absent: decisions about money or limits, a clock, HTTP. Only `verify` knows what a
+//! wallet is, by the replay of the core; a snapshot of one is text to this crate.
 
 mod ballast;
 pub mod error;

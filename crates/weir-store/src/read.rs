@@ -1,20 +1,20 @@
 //! Reading while the store runs, on connections of its own: a reader never waits for a commit,
 //! and never sees what is not durable.
 
-use std::ops::Deref;
+mod pool;
+
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use weir_core::id::{AccountId, EventId, Seq, WebhookId};
 use weir_core::ledger::Entry;
 use weir_core::time::Timestamp;
 
-use crate::error::{OpenError, ReadError};
+use self::pool::Pool;
+use crate::error::ReadError;
 use crate::folder::Files;
 use crate::op::{Answer, Delivery, DeliveryState, Event, Idempotency, IdempotencyKey};
 use crate::record::{ENTRY_COLUMNS, read_entry, read_id};
-use crate::schema::LEDGER;
 use crate::usage::{Counters, RollupKey, RollupRange, read_rollups};
 
 /// Reads a store. All functions block; a pool of connections is shared by all clones.
@@ -57,29 +57,9 @@ pub struct Totals {
     pub ledger_bytes: u64,
 }
 
-#[derive(Debug)]
-struct Pool {
-    files: Files,
-    state: Mutex<Idle>,
-    freed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Idle {
-    connections: Vec<Connection>,
-    open: usize,
-}
-
-/// A connection that goes back to its pool.
-struct Lent<'a> {
-    pool: &'a Pool,
-    connection: Option<Connection>,
-}
-
 impl Reader {
     pub(crate) fn new(files: Files) -> Self {
-        let pool = Pool { files, state: Mutex::default(), freed: Condvar::new() };
-        Self { pool: Arc::new(pool) }
+        Self { pool: Arc::new(Pool::new(files)) }
     }
 
     /// The entries of an account before a position (or the last ones), newest first, at most
@@ -365,61 +345,6 @@ impl Reader {
     }
 }
 
-impl Pool {
-    fn take(&self) -> Result<Lent<'_>, ReadError> {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(connection) = state.connections.pop() {
-                return Ok(Lent { pool: self, connection: Some(connection) });
-            }
-            if state.open < CONNECTIONS_MAX {
-                state.open += 1;
-                break;
-            }
-            self.freed.wait(&mut state);
-        }
-        drop(state);
-        // Lent before it is opened, so that a failure gives the place back.
-        let mut lent = Lent { pool: self, connection: None };
-        lent.connection = Some(self.open()?);
-        Ok(lent)
-    }
-
-    fn open(&self) -> Result<Connection, ReadError> {
-        let path = self.files.ledger();
-        let connection = LEDGER.open_read_only(&path).map_err(|error| match error {
-            OpenError::Sqlite { source, .. } => ReadError::Sqlite(source),
-            _ => ReadError::Sqlite(rusqlite::Error::InvalidPath(path)),
-        })?;
-        for (file, name) in [(self.files.index(), "idx"), (self.files.usage(), "usage")] {
-            let file = file.to_string_lossy();
-            connection.execute(&format!("ATTACH ?1 AS {name}"), [&file])?;
-        }
-        Ok(connection)
-    }
-}
-
-impl Deref for Lent<'_> {
-    type Target = Connection;
-
-    #[expect(clippy::expect_used, reason = "set before it is handed out, taken only by drop")]
-    fn deref(&self) -> &Connection {
-        self.connection.as_ref().expect("a lent connection is there until it is given back")
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        let mut state = self.pool.state.lock();
-        match self.connection.take() {
-            // A transaction that an error left open must not hold its view for the next.
-            Some(connection) if connection.is_autocommit() => state.connections.push(connection),
-            _ => state.open -= 1,
-        }
-        self.pool.freed.notify_one();
-    }
-}
-
 /// A resource in the columns id, account, revision, created_at, updated_at, body.
 pub(crate) fn read_resource(row: &Row<'_>) -> Result<Resource, ReadError> {
     let id: i64 = row.get(0)?;
@@ -493,4 +418,3 @@ fn page(limit: usize) -> i64 {
 
 /// What one call returns at most.
 const PAGE_MAX: usize = 10_000;
-const CONNECTIONS_MAX: usize = 4;

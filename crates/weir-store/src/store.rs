@@ -124,6 +124,7 @@ impl Store {
             health,
             progress: Arc::new(Progress {
                 durable: AtomicI64::new(last),
+                decided: AtomicI64::new(last),
                 groups: AtomicU64::new(0),
                 batches: AtomicU64::new(0),
             }),
@@ -221,13 +222,13 @@ impl Store {
     }
 
     /// Hands in usage, to be added behind to what is there. Every charge up to `applied` is in
-    /// what was handed in by now, and none after it.
+    /// what was handed in by now, and none after it. It is written once all of that is durable.
     pub fn add_usage(
         &self,
         rollups: impl IntoIterator<Item = (RollupKey, Counters)>,
         applied: Seq,
     ) {
-        self.pending.rollups(rollups, applied);
+        self.pending.usage(rollups, applied);
     }
 
     /// Removes windows or roll-ups that had their time.

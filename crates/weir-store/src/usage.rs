@@ -1,18 +1,23 @@
 //! What may be a second old after a crash: limit windows and roll-ups of usage.
 
-use std::collections::HashMap;
+mod rollup;
+
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, Row, params};
 use weir_core::id::{AccountId, KeyId, Seq};
-use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 
 use crate::error::{OpenError, ReadError};
 use crate::index::{number, set_number};
 use crate::record::read_id;
 use crate::schema::USAGE;
+
+pub(crate) use self::rollup::read_rollups;
+pub use self::rollup::{Counters, Grain, LATENCY_BUCKETS, RollupKey, RollupRange};
+use self::rollup::{bounded, read_key, write_rollups};
 
 /// Which limit of whom.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -38,60 +43,6 @@ pub struct WindowState {
     pub ends_at: Timestamp,
 }
 
-/// The length of the intervals of a roll-up.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Grain {
-    /// A minute.
-    Minute,
-    /// An hour.
-    Hour,
-    /// A day.
-    Day,
-}
-
-/// What a roll-up sums over.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct RollupKey {
-    /// Whose usage; account 0 does not exist and can stand for all.
-    pub account: AccountId,
-    /// The length of the interval.
-    pub grain: Grain,
-    /// The interval's beginning.
-    pub start: Timestamp,
-    /// The key; `None` if it is not told apart.
-    pub key: Option<KeyId>,
-    /// The route.
-    pub route: Box<str>,
-    /// The operation class.
-    pub class: Box<str>,
-    /// The model, empty if none.
-    pub model: Box<str>,
-    /// The status.
-    pub status: u16,
-}
-
-/// The sums of a roll-up. They saturate.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
-    /// Calls.
-    pub requests: i64,
-    /// Calls that failed.
-    pub errors: i64,
-    /// Calls that a limit or the wallet refused.
-    pub limited: i64,
-    /// Prompt tokens.
-    pub input_tokens: i64,
-    /// Generated tokens.
-    pub output_tokens: i64,
-    /// What was charged.
-    pub charged: Nano,
-    /// Calls by latency; the bounds of the buckets are the engine's.
-    pub latency: [i64; LATENCY_BUCKETS],
-}
-
-/// How many buckets of latency a roll-up has.
-pub const LATENCY_BUCKETS: usize = 20;
-
 /// What was handed in and is not yet written.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
@@ -101,9 +52,16 @@ pub(crate) struct Pending {
 #[derive(Debug, Default)]
 struct Changes {
     windows: HashMap<WindowKey, Option<WindowState>>,
-    rollups: HashMap<RollupKey, Counters>,
-    applied: Option<Seq>,
+    /// In the order in which they were handed in.
+    usage: VecDeque<Usage>,
     forget: Vec<Forget>,
+}
+
+/// Sums, and how far they know the ledger.
+#[derive(Debug)]
+struct Usage {
+    rollups: HashMap<RollupKey, Counters>,
+    applied: i64,
 }
 
 /// What need not be kept any longer.
@@ -121,44 +79,6 @@ pub(crate) struct UsageDb {
     conn: Connection,
 }
 
-impl Grain {
-    fn stored(self) -> i64 {
-        match self {
-            Self::Minute => 0,
-            Self::Hour => 1,
-            Self::Day => 2,
-        }
-    }
-}
-
-impl Counters {
-    /// Adds other sums to these.
-    pub fn add(&mut self, other: &Self) {
-        self.requests = self.requests.saturating_add(other.requests);
-        self.errors = self.errors.saturating_add(other.errors);
-        self.limited = self.limited.saturating_add(other.limited);
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
-        self.charged = self.charged.saturating_add(other.charged);
-        for (bucket, more) in self.latency.iter_mut().zip(other.latency) {
-            *bucket = bucket.saturating_add(more);
-        }
-    }
-
-    fn columns(&self) -> impl Iterator<Item = i64> + '_ {
-        [
-            self.requests,
-            self.errors,
-            self.limited,
-            self.input_tokens,
-            self.output_tokens,
-            self.charged.get(),
-        ]
-        .into_iter()
-        .chain(self.latency)
-    }
-}
-
 impl Pending {
     pub(crate) fn window(&self, key: WindowKey, state: Option<WindowState>) {
         self.state.lock().windows.insert(key, state);
@@ -169,16 +89,22 @@ impl Pending {
         self.state.lock().windows.extend(windows);
     }
 
-    pub(crate) fn rollups(
+    pub(crate) fn usage(
         &self,
         rollups: impl IntoIterator<Item = (RollupKey, Counters)>,
         applied: Seq,
     ) {
+        let mut usage = Usage { rollups: HashMap::new(), applied: bounded(applied.0) };
+        usage.add(rollups);
         let mut state = self.state.lock();
-        for (key, counters) in rollups {
-            state.rollups.entry(key).or_default().add(&counters);
+        // While nothing can be written, what waits is added up, however long that takes.
+        if state.usage.len() >= WAITING_MAX
+            && let Some(last) = state.usage.back_mut()
+        {
+            last.fold(usage);
+        } else {
+            state.usage.push_back(usage);
         }
-        state.applied = state.applied.max(Some(applied));
     }
 
     pub(crate) fn forget(&self, what: Forget) {
@@ -188,8 +114,18 @@ impl Pending {
         }
     }
 
-    fn take(&self) -> Changes {
-        std::mem::take(&mut self.state.lock())
+    /// What may be written when the ledger is durable up to there.
+    fn take(&self, up_to: i64) -> Changes {
+        let mut state = self.state.lock();
+        let mut taken = Changes {
+            windows: std::mem::take(&mut state.windows),
+            usage: VecDeque::new(),
+            forget: std::mem::take(&mut state.forget),
+        };
+        while let Some(usage) = state.usage.pop_front_if(|usage| usage.applied <= up_to) {
+            taken.usage.push_back(usage);
+        }
+        taken
     }
 
     /// What could not be written goes under what came since.
@@ -198,12 +134,31 @@ impl Pending {
         for (key, window) in earlier.windows {
             state.windows.entry(key).or_insert(window);
         }
-        for (key, counters) in earlier.rollups {
-            state.rollups.entry(key).or_default().add(&counters);
+        for usage in earlier.usage.into_iter().rev() {
+            state.usage.push_front(usage);
         }
-        state.applied = state.applied.max(earlier.applied);
+        while state.usage.len() > WAITING_MAX {
+            let Some(last) = state.usage.pop_back() else { break };
+            match state.usage.back_mut() {
+                Some(before) => before.fold(last),
+                None => state.usage.push_back(last),
+            }
+        }
         state.forget.extend(earlier.forget);
         state.forget.truncate(FORGET_MAX);
+    }
+}
+
+impl Usage {
+    fn add(&mut self, rollups: impl IntoIterator<Item = (RollupKey, Counters)>) {
+        for (key, counters) in rollups {
+            self.rollups.entry(key).or_default().add(&counters);
+        }
+    }
+
+    fn fold(&mut self, later: Self) {
+        self.add(later.rollups);
+        self.applied = self.applied.max(later.applied);
     }
 }
 
@@ -212,25 +167,34 @@ impl UsageDb {
         Ok(Self { conn: USAGE.open(path)? })
     }
 
-    /// Writes what was handed in, in one transaction; on failure it stays handed in.
-    pub(crate) fn flush(&mut self, pending: &Pending) -> rusqlite::Result<()> {
-        let changes = pending.take();
+    /// Writes what was handed in, in one transaction; on failure it stays handed in. Usage waits
+    /// until the ledger has `decided` about all charges in it, or it would count what a crash
+    /// can still take away; what was refused is not waited for. It is noted to know the ledger no
+    /// further than that is `durable`.
+    pub(crate) fn flush(
+        &mut self,
+        pending: &Pending,
+        decided: i64,
+        durable: i64,
+    ) -> rusqlite::Result<()> {
+        let changes = pending.take(decided);
         if changes.is_empty() {
             return Ok(());
         }
-        let written = self.write(&changes);
+        let written = self.write(&changes, durable);
         if written.is_err() {
             pending.put_back(changes);
         }
         written
     }
 
-    fn write(&mut self, changes: &Changes) -> rusqlite::Result<()> {
+    fn write(&mut self, changes: &Changes, durable: i64) -> rusqlite::Result<()> {
         let tx = self.conn.transaction()?;
         write_windows(&tx, &changes.windows)?;
-        write_rollups(&tx, &changes.rollups)?;
-        if let Some(applied) = changes.applied {
-            set_number(&tx, "applied_seq", bounded(applied.0))?;
+        for usage in &changes.usage {
+            write_rollups(&tx, &usage.rollups)?;
+            let before = number(&tx, "applied_seq")?;
+            set_number(&tx, "applied_seq", before.max(usage.applied.min(durable)))?;
         }
         for what in &changes.forget {
             match *what {
@@ -267,44 +231,8 @@ impl UsageDb {
 
 impl Changes {
     fn is_empty(&self) -> bool {
-        self.windows.is_empty()
-            && self.rollups.is_empty()
-            && self.forget.is_empty()
-            && self.applied.is_none()
+        self.windows.is_empty() && self.usage.is_empty() && self.forget.is_empty()
     }
-}
-
-/// The roll-ups of one account from one time up to another, by time; from `prefix` tables.
-pub(crate) fn read_rollups(
-    conn: &Connection,
-    range: &RollupRange,
-    mut visit: impl FnMut(RollupKey, Counters),
-) -> Result<(), ReadError> {
-    let mut statement = conn.prepare_cached(ROLLUPS)?;
-    let mut rows = statement.query(params![
-        bounded(range.account.0),
-        range.grain.stored(),
-        range.from.micros(),
-        range.to.micros()
-    ])?;
-    while let Some(row) = rows.next()? {
-        let (key, counters) = read_rollup(row, range)?;
-        visit(key, counters);
-    }
-    Ok(())
-}
-
-/// Which roll-ups.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RollupRange {
-    /// Whose.
-    pub account: AccountId,
-    /// Of which length.
-    pub grain: Grain,
-    /// From the interval that begins then.
-    pub from: Timestamp,
-    /// Up to, but without, the interval that begins then.
-    pub to: Timestamp,
 }
 
 fn write_windows(
@@ -334,54 +262,6 @@ fn write_windows(
     Ok(())
 }
 
-fn write_rollups(
-    conn: &Connection,
-    rollups: &HashMap<RollupKey, Counters>,
-) -> rusqlite::Result<()> {
-    let mut add = conn.prepare_cached(&add_rollup_sql())?;
-    let mut sorted: Vec<_> = rollups.iter().collect();
-    sorted.sort_unstable_by_key(|(key, _)| *key);
-    for (key, counters) in sorted {
-        let names = [&key.route, &key.class, &key.model];
-        let numbers = [
-            bounded(key.account.0),
-            key.grain.stored(),
-            key.start.micros(),
-            key.key.map_or(0, |key| bounded(key.0)),
-        ];
-        let values = numbers
-            .into_iter()
-            .map(rusqlite::types::Value::from)
-            .chain(names.into_iter().map(|name| name.to_string().into()))
-            .chain([i64::from(key.status).into()])
-            .chain(counters.columns().map(Into::into));
-        add.execute(params_from_iter(values))?;
-    }
-    Ok(())
-}
-
-/// Sums saturate, so that one absurd count does not stop the writing of all others: SQLite
-/// leaves 64-bit integers for floats where they overflow, which a STRICT table refuses.
-fn add_rollup_sql() -> String {
-    let columns = COUNTERS
-        .iter()
-        .map(|name| (*name).to_owned())
-        .chain((0..LATENCY_BUCKETS).map(|bucket| format!("l{bucket}")));
-    let mut values = String::from("?1");
-    for index in 2..=KEY_COLUMNS + COUNTERS.len() + LATENCY_BUCKETS {
-        values.push_str(&format!(", ?{index}"));
-    }
-    let sums: Vec<String> = columns
-        .map(|name| {
-            format!(
-                "{name} = CASE typeof({name} + excluded.{name}) WHEN 'integer' \
-                 THEN {name} + excluded.{name} ELSE {name} END"
-            )
-        })
-        .collect();
-    format!("INSERT INTO rollup VALUES ({values}) ON CONFLICT DO UPDATE SET {}", sums.join(", "))
-}
-
 fn read_window(row: &Row<'_>) -> Result<(WindowKey, WindowState), ReadError> {
     let (account, key): (i64, i64) = (row.get(0)?, row.get(1)?);
     let damaged = |id| move || ReadError::Damaged { what: "window of account", id };
@@ -399,51 +279,5 @@ fn read_window(row: &Row<'_>) -> Result<(WindowKey, WindowState), ReadError> {
     Ok((key, state))
 }
 
-fn read_rollup(row: &Row<'_>, range: &RollupRange) -> Result<(RollupKey, Counters), ReadError> {
-    let key = RollupKey {
-        account: range.account,
-        grain: range.grain,
-        start: Timestamp::from_micros(row.get("start")?),
-        key: read_key(row.get("key")?).ok_or(ReadError::Damaged {
-            what: "roll-up of account",
-            id: bounded(range.account.0),
-        })?,
-        route: row.get("route")?,
-        class: row.get("class")?,
-        model: row.get("model")?,
-        status: row.get("status")?,
-    };
-    let first_bucket = KEY_COLUMNS + COUNTERS.len();
-    let mut counters = Counters {
-        requests: row.get("requests")?,
-        errors: row.get("errors")?,
-        limited: row.get("limited")?,
-        input_tokens: row.get("input_tokens")?,
-        output_tokens: row.get("output_tokens")?,
-        charged: Nano::new(row.get("charged")?),
-        latency: [0; LATENCY_BUCKETS],
-    };
-    for (index, bucket) in counters.latency.iter_mut().enumerate() {
-        *bucket = row.get(first_bucket + index)?;
-    }
-    Ok((key, counters))
-}
-
-/// Ids that are too large for the store never got past the ledger; here they only must not wrap.
-fn bounded(id: u64) -> i64 {
-    i64::try_from(id).unwrap_or(i64::MAX)
-}
-
-fn read_key(id: i64) -> Option<Option<KeyId>> {
-    match id {
-        0 => Some(None),
-        id => read_id(id).map(|id| Some(KeyId(id))),
-    }
-}
-
-const ROLLUPS: &str = "SELECT * FROM rollup WHERE account = ?1 AND grain = ?2 \
-     AND start >= ?3 AND start < ?4 ORDER BY start";
-const KEY_COLUMNS: usize = 8;
-const COUNTERS: [&str; 6] =
-    ["requests", "errors", "limited", "input_tokens", "output_tokens", "charged"];
 const FORGET_MAX: usize = 64;
+const WAITING_MAX: usize = 4;

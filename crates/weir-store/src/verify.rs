@@ -5,9 +5,10 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use weir_core::id::{AccountId, Seq};
-use weir_core::ledger::{Entry, EntryKind};
+use weir_core::ledger::Entry;
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
+use weir_core::wallet::{LedgerFault, Wallet};
 
 use crate::error::{OpenError, ReadError};
 use crate::folder::Files;
@@ -44,7 +45,7 @@ pub enum VerifyError {
     #[error("the database is damaged: {0}")]
     Database(String),
     /// An entry breaks a rule.
-    #[error("entry {} of account {}: {broken}", seq.0, account.0)]
+    #[error("{seq} of {account}: {broken}")]
     Entry {
         /// Which entry.
         seq: Seq,
@@ -54,7 +55,7 @@ pub enum VerifyError {
         broken: Broken,
     },
     /// A snapshot is not what a replay gives.
-    #[error("the snapshot of account {} as of entry {} is not what its entries give", account.0, as_of.0)]
+    #[error("the snapshot of {account} as of {as_of} is not what its entries give")]
     Snapshot {
         /// Whose.
         account: AccountId,
@@ -66,47 +67,31 @@ pub enum VerifyError {
 /// The rule that an entry breaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Broken {
-    /// The balance is not the one before plus the amount.
-    #[error("the balance is {}, but {} before and {} make another", balance.get(), before.get(), amount.get())]
-    Balance {
-        /// The balance that is written.
-        balance: Nano,
-        /// The balance of the entry before.
-        before: Nano,
-        /// The change.
-        amount: Nano,
-    },
+    /// It cannot have followed the entries before it.
+    #[error(transparent)]
+    Books(LedgerFault),
     /// It is earlier than the account's entry before.
     #[error("it is earlier than the entry before")]
     Earlier,
-    /// A draw is negative.
-    #[error("a draw is negative")]
-    NegativeDraw,
     /// A draw is from something that is no earlier credit of the account.
-    #[error("it draws from {}, which is no credit of the account", from.0)]
+    #[error("it draws from {from}, which is no credit of the account")]
     NoCredit {
         /// From what.
         from: Seq,
     },
-    /// More was drawn from a credit than it brought, or more brought back than drawn.
-    #[error("of the credit {} more is used, or brought back, than there is", from.0)]
+    /// More was drawn from a credit than it brought, or more brought back than was drawn.
+    #[error("of the credit {from} more is used, or brought back, than there is")]
     Overdrawn {
         /// From which credit.
         from: Seq,
     },
-    /// The draws do not add up to the amount.
-    #[error("the draws do not add up to the amount")]
-    Sum,
+    /// It leaves something owed although there is credit that could pay it.
+    #[error("something is owed although there is credit")]
+    Owed,
 }
 
-/// The rules by which entries make a wallet, to compare snapshots with.
-pub trait Replay {
-    /// Takes the next entry of the ledger.
-    fn apply(&mut self, entry: &Entry);
-
-    /// Whether a snapshot says what the entries so far give for its account.
-    fn agrees(&self, snapshot: &WalletSnapshot) -> bool;
-}
+/// Whether a snapshot, whose text only its writer understands, says that wallet.
+pub type Agrees<'a> = dyn FnMut(&WalletSnapshot, &Wallet) -> bool + 'a;
 
 /// Verifies the store in a folder without its snapshots; see [`verify_with`].
 ///
@@ -118,17 +103,17 @@ pub fn verify(folder: &Path) -> Result<Report, VerifyError> {
 }
 
 /// Verifies the store in a folder, whether it is in use or not, as of one moment: the database
-/// itself with its unique keys, the chain of balances of each account, time, draws, and with
-/// `replay` the wallet snapshots.
+/// itself with its unique keys, every entry by a replay of its account's wallet, time, draws,
+/// and with `agrees` the wallet snapshots.
 ///
 /// # Errors
 ///
 /// [`VerifyError`]: the first thing that does not hold.
-pub fn verify_with(folder: &Path, replay: Option<&mut dyn Replay>) -> Result<Report, VerifyError> {
+pub fn verify_with(folder: &Path, agrees: Option<&mut Agrees<'_>>) -> Result<Report, VerifyError> {
     let files = Files::of(folder);
     let read = |error: rusqlite::Error| VerifyError::Read(error.into());
     // The snapshots are read before the ledger, so that it has every entry they stand on.
-    let snapshots = match &replay {
+    let snapshots = match &agrees {
         Some(_) if files.index().exists() => {
             let index = INDEX.open_read_only(&files.index()).map_err(VerifyError::Open)?;
             read_wallets(&index).map_err(VerifyError::Read)?.0
@@ -142,21 +127,21 @@ pub fn verify_with(folder: &Path, replay: Option<&mut dyn Replay>) -> Result<Rep
     if sound != "ok" {
         return Err(VerifyError::Database(sound));
     }
-    let mut audit = Audit::new(snapshots, replay);
+    let mut audit = Audit::new(snapshots, agrees);
     audit.walk(&ledger)?;
     audit.finish()
 }
 
-struct Audit<'a> {
-    accounts: HashMap<AccountId, Last>,
+struct Audit<'a, 'b> {
+    accounts: HashMap<AccountId, Account>,
     credits: HashMap<Seq, Credit>,
     snapshots: HashMap<AccountId, WalletSnapshot>,
-    replay: Option<&'a mut dyn Replay>,
+    agrees: Option<&'a mut Agrees<'b>>,
     report: Report,
 }
 
-struct Last {
-    balance: Nano,
+struct Account {
+    wallet: Wallet,
     at: Timestamp,
 }
 
@@ -166,13 +151,13 @@ struct Credit {
     used: i128,
 }
 
-impl<'a> Audit<'a> {
-    fn new(snapshots: Vec<WalletSnapshot>, replay: Option<&'a mut dyn Replay>) -> Self {
+impl<'a, 'b> Audit<'a, 'b> {
+    fn new(snapshots: Vec<WalletSnapshot>, agrees: Option<&'a mut Agrees<'b>>) -> Self {
         Self {
             accounts: HashMap::new(),
             credits: HashMap::new(),
             snapshots: snapshots.into_iter().map(|wallet| (wallet.account, wallet)).collect(),
-            replay,
+            agrees,
             report: Report::default(),
         }
     }
@@ -197,77 +182,62 @@ impl<'a> Audit<'a> {
         if let Some(account) = snapshot {
             self.compare(account)?;
         }
-        let checked = self.chain(entry).and_then(|()| self.draws(entry));
-        checked.map_err(|broken| VerifyError::Entry {
-            seq: entry.seq,
-            account: entry.account,
-            broken,
+        self.draws(entry).and_then(|()| self.replay(entry)).map_err(|broken| {
+            VerifyError::Entry { seq: entry.seq, account: entry.account, broken }
         })?;
-        if let Some(replay) = &mut self.replay {
-            replay.apply(entry);
-        }
         self.report.entries += 1;
         self.report.last_seq = entry.seq;
         Ok(())
     }
 
     /// That positions ascend needs no check: they are the key by which the rows are read.
-    fn chain(&mut self, entry: &Entry) -> Result<(), Broken> {
-        let last = self
+    fn replay(&mut self, entry: &Entry) -> Result<(), Broken> {
+        let account = self
             .accounts
             .entry(entry.account)
-            .or_insert(Last { balance: Nano::ZERO, at: entry.at });
-        let (before, amount, balance) = (last.balance, entry.amount, entry.balance);
-        if before.checked_add(amount) != Some(balance) {
-            return Err(Broken::Balance { balance, before, amount });
-        }
-        if entry.at < last.at {
+            .or_insert_with(|| Account { wallet: Wallet::default(), at: entry.at });
+        account.wallet.replay(entry).map_err(Broken::Books)?;
+        if entry.at < account.at {
             return Err(Broken::Earlier);
         }
-        *last = Last { balance, at: entry.at };
+        account.at = entry.at;
+        if account.wallet.owed() > Nano::ZERO && has_credit(&account.wallet, entry) {
+            return Err(Broken::Owed);
+        }
         Ok(())
     }
 
-    /// A debit uses credits up, what adds to the balance brings them back. Only a charge and
-    /// credit that ran out are covered by credits to the last unit: the rest of another entry
-    /// may have gone into, or come out of, debt.
+    /// Over its whole life no credit gives more than it brought, nor gets more back than it
+    /// gave. What pays for debt is not drawn, so that this is a bound and no sum.
     fn draws(&mut self, entry: &Entry) -> Result<(), Broken> {
         let amount = i128::from(entry.amount.get());
-        if entry.terms.is_some() && amount > 0 {
+        if entry.terms.is_some() && entry.draws.is_empty() {
             let credit = Credit { account: entry.account, brought: amount, used: 0 };
             self.credits.insert(entry.seq, credit);
         }
-        let mut sum = 0;
         for draw in &entry.draws {
-            if draw.amount.is_negative() {
-                return Err(Broken::NegativeDraw);
-            }
             let drawn = i128::from(draw.amount.get());
-            sum += drawn;
-            // What a credit pays of an earlier debt is drawn from itself.
-            let uses = amount < 0 || draw.from == entry.seq;
             let credit = self
                 .credits
                 .get_mut(&draw.from)
                 .filter(|credit| credit.account == entry.account)
                 .ok_or(Broken::NoCredit { from: draw.from })?;
-            credit.used += if uses { drawn } else { -drawn };
+            credit.used += if amount < 0 { drawn } else { -drawn };
             if credit.used < 0 || credit.used > credit.brought {
                 return Err(Broken::Overdrawn { from: draw.from });
             }
-        }
-        let exact = matches!(entry.kind, EntryKind::Charge | EntryKind::Expiry);
-        if sum > amount.abs() || (exact && sum != amount.abs()) {
-            return Err(Broken::Sum);
         }
         Ok(())
     }
 
     fn compare(&mut self, account: AccountId) -> Result<(), VerifyError> {
-        let (Some(snapshot), Some(replay)) = (self.snapshots.remove(&account), &self.replay) else {
+        let (Some(snapshot), Some(agrees)) =
+            (self.snapshots.remove(&account), self.agrees.as_deref_mut())
+        else {
             return Ok(());
         };
-        if !replay.agrees(&snapshot) {
+        let known = self.accounts.get(&account).is_some_and(|it| agrees(&snapshot, &it.wallet));
+        if !known {
             return Err(VerifyError::Snapshot { account, as_of: snapshot.as_of });
         }
         self.report.snapshots += 1;
@@ -282,7 +252,12 @@ impl<'a> Audit<'a> {
         }
         self.report.accounts = self.accounts.len() as u64;
         self.report.balance =
-            self.accounts.values().map(|last| i128::from(last.balance.get())).sum();
+            self.accounts.values().map(|it| i128::from(it.wallet.balance().get())).sum();
         Ok(self.report)
     }
+}
+
+fn has_credit(wallet: &Wallet, entry: &Entry) -> bool {
+    let state = wallet.state(entry.seq);
+    state.grants.iter().any(|grant| grant.terms.expires_at.is_none_or(|end| end > entry.at))
 }

@@ -20,6 +20,8 @@ use crate::queue::{Job, Queue, Work};
 pub(crate) struct Progress {
     /// The last position that is durable.
     pub(crate) durable: AtomicI64,
+    /// The last position that is durable or was refused.
+    pub(crate) decided: AtomicI64,
     /// Transactions committed.
     pub(crate) groups: AtomicU64,
     /// Batches committed.
@@ -75,6 +77,7 @@ impl Writer {
     }
 
     fn group(&mut self, mut jobs: Vec<Job>) {
+        let last = jobs.iter().filter_map(|job| job.batch.entries.map(|(_, last)| last)).max();
         if self.health.get() == StoreHealth::Full {
             jobs = refuse_fresh(jobs);
         }
@@ -86,6 +89,9 @@ impl Writer {
             self.ballast.release();
             jobs = refuse_fresh(jobs);
             outcome = self.transact(&jobs);
+        }
+        if let Some(last) = last {
+            self.progress.decided.fetch_max(last, Ordering::AcqRel);
         }
         match outcome {
             // A fence that another thread set meanwhile holds for this transaction as well.

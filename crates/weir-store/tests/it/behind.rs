@@ -4,7 +4,6 @@ use weir_core::id::{AccountId, KeyId, Seq};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 use weir_store::index::WalletSnapshot;
-use weir_store::op::{Op, Urgency};
 use weir_store::store::Store;
 use weir_store::usage::{Counters, Forget, Grain, RollupKey, RollupRange, WindowKey, WindowState};
 
@@ -199,17 +198,37 @@ fn windows_come_back_as_they_were_last_handed_in() {
 }
 
 #[test]
-fn usage_that_is_ahead_of_the_ledger_counts_from_where_the_ledger_ends() {
+fn usage_waits_until_the_charges_in_it_are_durable() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
-    store.add_usage([], Seq(500));
+    let mut books = Books::default();
+    fill(&store, &mut books, 1, 3);
+    for applied in [3, 4, 5, 4, 5, 4, 5] {
+        store.add_usage([(key(1, 0, "a"), counters(1, 1))], Seq(applied));
+    }
+    store.flush();
+    assert_eq!(rollups(&store, 1), [(key(1, 0, "a"), counters(1, 1))]);
+    fill(&store, &mut books, 2, 2);
+    store.flush();
+    assert_eq!(rollups(&store, 1), [(key(1, 0, "a"), counters(7, 7))]);
+    // Refused charges leave the rest to be written at a stop, no further than the ledger goes.
+    store.add_usage([(key(1, 0, "a"), counters(1, 1))], Seq(9));
     drop(store);
     let (store, loaded) = open(dir.path());
-    assert_eq!(loaded.usage_applied, Seq(0));
-    let commit = store
-        .commit_next(Urgency::Fresh, |seq| vec![Op::Append(Books::default().top_up(seq, 1, 1))]);
-    commit.wait().unwrap();
-    drop(store);
+    assert_eq!(loaded.usage_applied, Seq(5));
+    assert_eq!(rollups(&store, 1), [(key(1, 0, "a"), counters(8, 8))]);
+}
+
+#[test]
+fn usage_beside_a_shorter_ledger_counts_from_where_that_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = tempfile::tempdir().unwrap();
+    for (path, entries) in [(&dir, 2), (&long, 9)] {
+        let (store, _) = open(path.path());
+        fill(&store, &mut Books::default(), 1, entries);
+        store.add_usage([], Seq(entries));
+    }
+    std::fs::copy(long.path().join("usage.db"), dir.path().join("usage.db")).unwrap();
     let (_store, loaded) = open(dir.path());
-    assert_eq!(loaded.entries_after(loaded.usage_applied).count(), 1);
+    assert_eq!(loaded.usage_applied, Seq(2));
 }

@@ -2,11 +2,11 @@
 
 use rusqlite::Connection;
 use weir_core::id::{AccountId, Seq};
-use weir_core::ledger::Entry;
 use weir_core::money::Nano;
+use weir_core::wallet::{LedgerFault, Wallet};
 use weir_store::index::WalletSnapshot;
 use weir_store::op::{Expected, Urgency};
-use weir_store::verify::{Broken, Replay, Report, VerifyError, verify, verify_with};
+use weir_store::verify::{Broken, Report, VerifyError, verify, verify_with};
 
 use crate::support::{Books, fill, open, put};
 
@@ -31,31 +31,25 @@ fn check(sql: &str, expected: Broken) {
 
 #[test]
 fn a_broken_ledger_is_told_by_its_first_broken_rule() {
-    check(
-        "UPDATE entry SET balance = balance + 1 WHERE seq = 3",
-        Broken::Balance {
-            balance: Nano::new(999_995),
-            before: Nano::new(999_997),
-            amount: Nano::new(-3),
-        },
-    );
-    check(
-        "DELETE FROM entry WHERE seq = 2",
-        Broken::Balance {
-            balance: Nano::new(999_994),
-            before: Nano::new(1_000_000),
-            amount: Nano::new(-3),
-        },
-    );
+    let balance = |seq, expected, found| {
+        let (expected, found) = (Nano::new(expected), Nano::new(found));
+        Broken::Books(LedgerFault::Balance { seq: Seq(seq), expected, found })
+    };
+    check("UPDATE entry SET balance = balance + 1 WHERE seq = 3", balance(3, 999_994, 999_995));
+    check("DELETE FROM entry WHERE seq = 2", balance(3, 999_997, 999_994));
     check("UPDATE entry SET at = 5 WHERE seq = 4", Broken::Earlier);
-    check("UPDATE entry SET draws = '[[1,-3]]' WHERE seq = 2", Broken::NegativeDraw);
-    check("UPDATE entry SET draws = '[[5,3]]' WHERE seq = 2", Broken::NoCredit { from: Seq(5) });
-    check("UPDATE entry SET draws = '[[1,3]]' WHERE seq = 6", Broken::NoCredit { from: Seq(1) });
-    check("UPDATE entry SET draws = '[[1,2]]' WHERE seq = 2", Broken::Sum);
-    check("UPDATE entry SET draws = NULL WHERE seq = 2", Broken::Sum);
+    let draws =
+        |draws: &str, seq: u64| format!("UPDATE entry SET draws = '{draws}' WHERE seq = {seq}");
+    check(&draws("[[1,-3]]", 2), Broken::Overdrawn { from: Seq(1) });
+    check(&draws("[[1,1000001]]", 2), Broken::Overdrawn { from: Seq(1) });
+    check(&draws("[[5,3]]", 2), Broken::NoCredit { from: Seq(5) });
+    check(&draws("[[1,3]]", 6), Broken::NoCredit { from: Seq(1) });
+    check(&draws("[[1,4]]", 2), Broken::Books(LedgerFault::Shape { seq: Seq(2) }));
+    check(&draws("[[1,2]]", 2), Broken::Owed);
+    check("UPDATE entry SET draws = NULL WHERE seq = 2", Broken::Owed);
     check(
-        "UPDATE entry SET draws = '[[1,1000001]]' WHERE seq = 2",
-        Broken::Overdrawn { from: Seq(1) },
+        "UPDATE entry SET kind = 'expiry', draws = '[[1,2]]' WHERE seq = 2",
+        Broken::Books(LedgerFault::Shape { seq: Seq(2) }),
     );
 }
 
@@ -90,20 +84,6 @@ fn a_damaged_database_is_told() {
     assert!(matches!(verify(dir.path()), Err(VerifyError::Database(_) | VerifyError::Read(_))));
 }
 
-/// A wallet that is nothing but its balance.
-#[derive(Default)]
-struct Balances(std::collections::HashMap<AccountId, Nano>);
-
-impl Replay for Balances {
-    fn apply(&mut self, entry: &Entry) {
-        *self.0.entry(entry.account).or_default() += entry.amount;
-    }
-
-    fn agrees(&self, snapshot: &WalletSnapshot) -> bool {
-        self.0.get(&snapshot.account).is_some_and(|balance| snapshot.state == balance.to_string())
-    }
-}
-
 #[test]
 fn a_snapshot_must_equal_a_replay_up_to_its_position() {
     for (state, sound) in [("0.000999997", true), ("0.000999998", false)] {
@@ -113,7 +93,10 @@ fn a_snapshot_must_equal_a_replay_up_to_its_position() {
         let wallet = WalletSnapshot { account: AccountId(1), as_of: Seq(2), state: state.into() };
         store.snapshot(vec![wallet], Seq(2)).unwrap();
         drop(store);
-        match verify_with(dir.path(), Some(&mut Balances::default())) {
+        let mut agrees = |snapshot: &WalletSnapshot, wallet: &Wallet| {
+            snapshot.state == wallet.balance().to_string()
+        };
+        match verify_with(dir.path(), Some(&mut agrees)) {
             Ok(report) => assert!(sound && report.snapshots == 1),
             Err(VerifyError::Snapshot { as_of, .. }) => assert!(!sound && as_of == Seq(2)),
             Err(other) => panic!("{other}"),
