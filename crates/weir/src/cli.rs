@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::demo_upstream;
+use crate::command::{check, demo_upstream, init};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -17,6 +17,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a commented configuration to begin with.
+    Init(init::Args),
+    /// Check a configuration: 0 when it is good, else 2 and every problem with its place.
+    Check(check::Args),
     /// Run the mock AI upstream of the demo by itself.
     #[command(hide = true)]
     DemoUpstream(demo_upstream::Args),
@@ -26,6 +30,8 @@ enum Command {
 /// 0 done, 1 failed, 2 bad usage.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Init(args) => init::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::DemoUpstream(args) => demo_upstream::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,3 +1,5 @@
 //! One file per command: its arguments, and `run`.
 
+pub(crate) mod check;
 pub(crate) mod demo_upstream;
+pub(crate) mod init;

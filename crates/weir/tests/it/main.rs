@@ -7,5 +7,6 @@
     reason = "a test fails by panicking, and waits by the wall clock"
 )]
 
+mod config;
 mod demo_upstream;
 mod support;

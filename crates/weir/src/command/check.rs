@@ -1,0 +1,108 @@
+//! `weir check`: is this file good?
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+use weir_core::names::LimitNames;
+
+use crate::config::diagnose::Style;
+use crate::config::load::{LoadError, load};
+use crate::config::settings::Settings;
+
+/// What `weir check` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The file to check.
+    #[arg(long, short, value_name = "FILE", default_value = "weir.toml")]
+    config: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks the file: 0 and one line when it is good, else 2 and every problem on standard error.
+///
+/// # Errors
+///
+/// When the result cannot be printed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let name = args.config.display();
+    let loaded = load(&args.config, &mut LimitNames::default());
+    if args.json {
+        let answer = match &loaded {
+            Ok(settings) => {
+                json!({ "file": name.to_string(), "ok": true, "counts": counts(settings) })
+            }
+            Err(LoadError::Rejected(rejected)) => {
+                json!({ "file": name.to_string(), "ok": false, "problems": rejected.words() })
+            }
+            Err(error @ LoadError::Unreadable { .. }) => {
+                json!({ "file": name.to_string(), "ok": false, "problems": [], "error": chain(error) })
+            }
+        };
+        writeln!(io::stdout(), "{answer:#}")?;
+    } else {
+        match &loaded {
+            Ok(settings) => writeln!(io::stdout(), "{name}: ok ({})", summary(settings))?,
+            Err(error) => report(error)?,
+        }
+    }
+    Ok(if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(BAD_CONFIG) })
+}
+
+/// Prints why a configuration was not taken, as standard error can show it.
+///
+/// # Errors
+///
+/// When standard error cannot be written.
+pub(crate) fn report(error: &LoadError) -> io::Result<()> {
+    match error {
+        LoadError::Rejected(rejected) => {
+            write!(io::stderr(), "{}", rejected.render(Style::of_stderr()))
+        }
+        LoadError::Unreadable { .. } => {
+            writeln!(io::stderr(), "error: {}", chain(error))?;
+            writeln!(io::stderr(), "help: `weir init` writes a configuration to begin with")
+        }
+    }
+}
+
+fn chain(error: &LoadError) -> String {
+    match error {
+        LoadError::Unreadable { source, .. } => format!("{error}: {source}"),
+        LoadError::Rejected(_) => error.to_string(),
+    }
+}
+
+fn counts(settings: &Settings) -> serde_json::Value {
+    let policy = &settings.policy;
+    json!({
+        "plans": policy.plans().count(),
+        "routes": policy.routes().len(),
+        "upstreams": settings.upstreams.len(),
+        "models": policy.models().len(),
+        "prices": policy.prices().iter().count(),
+    })
+}
+
+fn summary(settings: &Settings) -> String {
+    let policy = &settings.policy;
+    let counts = [
+        (policy.plans().count(), "plan"),
+        (policy.routes().len(), "route"),
+        (settings.upstreams.len(), "upstream"),
+        (policy.models().len(), "model"),
+        (policy.prices().iter().count(), "price"),
+    ];
+    let words = counts.iter().enumerate().filter(|(index, (count, _))| *index < 2 || *count > 0);
+    let words = words.map(|(_, (count, noun))| {
+        let plural = if *count == 1 { "" } else { "s" };
+        format!("{count} {noun}{plural}")
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// The exit code for a configuration that is not taken.
+pub(crate) const BAD_CONFIG: u8 = 2;

@@ -1,0 +1,7 @@
+//! The configuration as operators meet it: whole files in, settings or drawn problems out.
+
+mod support;
+
+mod good;
+mod preset;
+mod wrong;

@@ -1,0 +1,74 @@
+//! Certificate and key of the front, read and matched when the file is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::place::At;
+use super::read::{Reading, Section, Value};
+
+/// Reads `tls = { cert = "…", key = "…" }`; `None` after a problem.
+pub(crate) fn read_tls(value: &Value<'_>, reading: &mut Reading<'_>) -> Option<Arc<ServerConfig>> {
+    let mut section = Section::of(value, reading)?;
+    let cert = section.need("cert", "cert = \"server.pem\"", reading);
+    let key = section.need("key", "key = \"server.key\"", reading);
+    let place = section.place();
+    section.finish(reading);
+    let chain = cert.and_then(|path| reading.under("cert", |reading| read_chain(&path, reading)));
+    let key = key.and_then(|path| reading.under("key", |reading| read_key(&path, reading)));
+    let (chain, key) = (chain?, key?);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let built = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+    match built {
+        Ok(mut config) => {
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Some(Arc::new(config))
+        }
+        Err(error) => {
+            let hint = "the key must be that of the first certificate in the file";
+            reading.object(place, format!("certificate and key cannot be used: {error}"), hint);
+            None
+        }
+    }
+}
+
+fn read_chain(
+    path: &At<PathBuf>,
+    reading: &mut Reading<'_>,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_file_iter(&path.value).and_then(Iterator::collect);
+    match chain {
+        Ok(chain) if Vec::is_empty(&chain) => object_to(path, &PemError::NoItemsFound, reading),
+        Ok(chain) => Some(chain),
+        Err(error) => object_to(path, &error, reading),
+    }
+}
+
+fn read_key(path: &At<PathBuf>, reading: &mut Reading<'_>) -> Option<PrivateKeyDer<'static>> {
+    match PrivateKeyDer::from_pem_file(&path.value) {
+        Ok(key) => Some(key),
+        Err(error) => object_to(path, &error, reading),
+    }
+}
+
+fn object_to<T>(path: &At<PathBuf>, error: &PemError, reading: &mut Reading<'_>) -> Option<T> {
+    let shown = path.value.display();
+    let (message, hint) = match error {
+        PemError::Io(error) => (
+            format!("cannot read {shown}: {error}"),
+            "a relative path begins at the folder of this file",
+        ),
+        PemError::NoItemsFound => (
+            format!("nothing of this kind in {shown}"),
+            "it holds PEM: -----BEGIN CERTIFICATE----- or -----BEGIN PRIVATE KEY-----",
+        ),
+        error => (format!("{shown} is not sound PEM: {error}"), "export it again as PEM"),
+    };
+    reading.object(path.place, message, hint);
+    None
+}
