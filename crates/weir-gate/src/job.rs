@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::{Body, SizeHint};
+use http_body::SizeHint;
 use http_body_util::{BodyExt, Either, Full};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::{mpsc, oneshot};
@@ -347,7 +347,7 @@ impl Job {
         &mut self,
         tally: Tally,
         status: StatusCode,
-        error: &(dyn std::error::Error + 'static),
+        error: &(dyn std::error::Error + Send + Sync + 'static),
     ) -> Failure {
         let request_id = &self.facts.request_id;
         tracing::warn!(error = %chain(error), %request_id, "an upstream broke off its answer");

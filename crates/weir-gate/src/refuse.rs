@@ -129,7 +129,7 @@ impl<'a> Context<'a> {
                 self.fail(Code::AccountSuspended, "The account of this key is suspended.")
             }
             Why::Rules(Refusal::Limited(view, wait)) => self.limited(view, *wait),
-            Why::Rules(Refusal::SpendCap(view, wait)) => self.spend_cap(view, *wait),
+            Why::Rules(Refusal::SpendCap(view, _)) => self.spend_cap(view),
             Why::Rules(Refusal::NeverFits(view, amount)) => self.never_fits(view, *amount),
             Why::Rules(Refusal::Credits(shortage)) => self.short(shortage, None),
             Why::Credits(shortage, affordable) => self.short(shortage, *affordable),
@@ -186,7 +186,7 @@ impl<'a> Context<'a> {
         self.fail(Code::RateLimitExceeded, detail).limit(view).retry(wait)
     }
 
-    fn spend_cap(&self, view: &LimitView, wait: Span) -> Failure {
+    fn spend_cap(&self, view: &LimitView) -> Failure {
         let cap = money(view.now.limit.unwrap_or(0));
         let left = money(view.now.remaining);
         self.fail(

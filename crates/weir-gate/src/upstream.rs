@@ -27,7 +27,7 @@ use crate::settings::UpstreamSettings;
 #[derive(Debug)]
 pub struct Upstreams<B> {
     plans: Arc<BTreeMap<Arc<str>, Arc<Plan>>>,
-    upstreams: BTreeMap<Arc<str>, Upstream<B>>,
+    upstreams: BTreeMap<Arc<str>, Arc<Upstream<B>>>,
 }
 
 /// One named upstream.
@@ -187,13 +187,13 @@ where
     }
 
     /// The upstream of that name.
-    pub fn by_name(&self, name: &str) -> Option<&Upstream<B>> {
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Upstream<B>>> {
         self.upstreams.get(name)
     }
 
     fn of(plans: Arc<BTreeMap<Arc<str>, Arc<Plan>>>) -> Self {
         let upstreams =
-            plans.iter().map(|(name, plan)| (Arc::clone(name), Upstream::new(plan))).collect();
+            plans.iter().map(|(name, plan)| (Arc::clone(name), Arc::new(Upstream::new(plan)))).collect();
         Self { plans, upstreams }
     }
 }

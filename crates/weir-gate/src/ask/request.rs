@@ -89,6 +89,9 @@ pub enum Unreadable {
     /// It is no JSON.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Readers could understand it in two ways.
+    #[error(transparent)]
+    Ambiguous(#[from] Duplicate),
     /// It is JSON, but no object.
     #[error("the body must be a JSON object")]
     NotAnObject,
@@ -228,7 +231,7 @@ impl Unreadable {
     /// The member at fault, for `error.param`.
     pub const fn param(&self) -> Option<&'static str> {
         match self {
-            Self::Wrong { member, .. } => Some(member),
+            Self::Wrong { member, .. } | Self::Ambiguous(Duplicate(member)) => Some(member),
             Self::Malformed(_) | Self::NotAnObject | Self::NotMultipart => None,
         }
     }
