@@ -7,8 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::SizeHint;
-use http_body_util::{BodyExt, Either, Full};
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::BodyExt;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::admit::Views;
 use weir_core::ledger::Flags;
@@ -22,16 +21,13 @@ use weir_wire::error::{Code, Links};
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
-use crate::handler::BoxError;
 use crate::head::strip_upstream_headers;
 use crate::limit_headers;
+use crate::out_body::OutBody;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::relay;
 use crate::tally::{Shape, Tallied, Tally, rewrite_usage_cost};
 use crate::upstream::{SentMark, Upstream, UpstreamBody, UpstreamError};
-
-/// The body of a request on its way to an upstream.
-pub type OutBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BoxError>>;
 
 /// What is known of a call once it is admitted.
 #[derive(Debug)]

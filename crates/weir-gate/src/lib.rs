@@ -40,6 +40,7 @@ pub mod priority;
 pub mod refuse;
 
 pub mod answer;
+pub mod out_body;
 
 mod job;
 mod relay;

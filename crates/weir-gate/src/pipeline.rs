@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use tokio::sync::{Semaphore, oneshot};
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
@@ -28,7 +28,8 @@ use crate::ask::{Ask, Change, Endpoint, ask_multipart, rewrite};
 use crate::handler::{BoxError, Handler, Peer, Refuser, RequestBody};
 use crate::head::{HeadRefusal, strip_client_headers};
 use crate::identify::{client_address, request_id, secret};
-use crate::job::{Duty, Facts, Job, OutBody};
+use crate::job::{Duty, Facts, Job};
+use crate::out_body::OutBody;
 use crate::priority;
 use crate::refuse::{Asked, Context, Dialect, Failure};
 use crate::settings::GateSettings;
@@ -307,13 +308,12 @@ impl Gate {
             return Err(too_large());
         }
         if body.is_end_stream() {
-            let body = Either::Left(Full::new(Bytes::new()));
+            let body = OutBody::whole(Bytes::new());
             return self.without_body(route, context, body);
         }
         let limit = usize::try_from(max).unwrap_or(usize::MAX);
         if !reads_body(route) {
-            let body = Limited::new(body, limit).boxed_unsync();
-            return Ok(Taken { body: Either::Right(body), bytes: None, ask: None });
+            return Ok(Taken { body: OutBody::passed(body, limit), bytes: None, ask: None });
         }
         let _share = self.buffer_share(&body, max, context).await?;
         let collected = Limited::new(body, limit).collect().await;
@@ -323,7 +323,7 @@ impl Gate {
             Err(error) => return Err(body_failure(context, &error)),
         };
         let ask = read_ask(incoming.parts, route, &bytes).map_err(|why| context.unreadable(&why))?;
-        let body = Either::Left(Full::new(bytes.clone()));
+        let body = OutBody::whole(bytes.clone());
         Ok(Taken { body, bytes: Some(bytes), ask })
     }
 
@@ -480,7 +480,7 @@ impl Gate {
             return Ok((body, false));
         }
         let edited = rewrite(&bytes, ask, change)?;
-        Ok((Either::Left(Full::new(edited)), include_usage))
+        Ok((OutBody::whole(edited), include_usage))
     }
 
     fn request_out(

@@ -15,7 +15,8 @@ use weir_engine::call::{Exhausted, Settled};
 use weir_wire::error::Code;
 
 use crate::handler::BoxError;
-use crate::job::{Duty, Facts, OutBody, chain};
+use crate::job::{Duty, Facts, chain};
+use crate::out_body::OutBody;
 use crate::refuse::Dialect;
 use crate::sse::{Piece, Splitter};
 use crate::tally::{EventKind, Tally, rewrite_usage_cost};
