@@ -1,1 +1,5 @@
-//! Control plane: admin API, customer API, webhooks.
+//! Control plane.
+pub mod settings;
+pub mod admin;
+pub mod customer;
+pub mod serve;

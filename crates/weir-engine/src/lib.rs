@@ -35,4 +35,6 @@ pub mod keys;
 mod recover;
 
 pub mod behind;
+
+pub mod admin_key;
 pub mod boot;

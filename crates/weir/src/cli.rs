@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{check, demo_upstream, init};
+use crate::command::{check, demo, demo_upstream, init, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -17,6 +17,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the whole product with a mock AI upstream and accounts to try.
+    Demo(demo::Args),
+    /// Run the server.
+    Serve(serve::Args),
     /// Write a commented configuration to begin with.
     Init(init::Args),
     /// Check a configuration: 0 when it is good, else 2 and every problem with its place.
@@ -30,6 +34,8 @@ enum Command {
 /// 0 done, 1 failed, 2 bad usage.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::DemoUpstream(args) => demo_upstream::run(&args),

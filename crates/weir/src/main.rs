@@ -2,10 +2,17 @@
 //!
 //! The `mod` lines stand bottom-up: a file imports only from files above its own line.
 
-#[allow(dead_code, reason = "`weir serve` reads what `weir check` does not")]
+mod telemetry;
+
 mod config;
 
 mod upstream;
+
+mod traffic;
+
+mod side;
+
+mod node;
 
 mod command;
 

@@ -3,3 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod demo_upstream;
 pub(crate) mod init;
+
+pub(crate) mod serve;
+
+pub(crate) mod demo;

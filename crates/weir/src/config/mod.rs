@@ -13,7 +13,7 @@ mod expand;
 mod units;
 mod zone;
 
-mod read;
+pub(crate) mod read;
 mod values;
 
 mod tls;

@@ -1,0 +1,77 @@
+//! `weir serve`: the server, until a signal ends it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use weir_core::names::LimitNames;
+
+use super::check::{BAD_CONFIG, report};
+use crate::config::load::load;
+use crate::node::Node;
+use crate::telemetry;
+
+/// What `weir serve` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration.
+    #[arg(long, short, value_name = "FILE", default_value = "weir.toml")]
+    config: PathBuf,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains: 0. A wrong configuration: 2.
+///
+/// # Errors
+///
+/// What is in the way of starting.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut names = LimitNames::default();
+    let settings = match load(&args.config, &mut names) {
+        Ok(settings) => settings,
+        Err(error) => {
+            report(&error)?;
+            return Ok(ExitCode::from(BAD_CONFIG));
+        }
+    };
+    telemetry::start();
+    runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+        let node = Node::start(settings, names).await?;
+        announce(&node)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("draining: calls in flight may end");
+        let drained = node.stop().await;
+        if drained.cut + drained.detached > 0 {
+            let (cut, detached) = (drained.cut, drained.detached);
+            tracing::warn!(cut, detached, "calls were cut at the end of the drain");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The runtime of the control plane; the data plane has its own.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("weir-control")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the control plane")
+}
+
+fn announce(node: &Node) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "data plane  http://{}", node.data)?;
+    writeln!(out, "admin API   http://{}", node.admin)?;
+    if let Some(secret) = &node.fresh_admin_key {
+        writeln!(out, "admin key   {secret}   (shown once; keep it, or set auth.admin_key)")?;
+    }
+    out.flush()?;
+    Ok(())
+}

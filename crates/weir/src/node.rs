@@ -1,0 +1,181 @@
+//! One running node: engine, data plane, control plane and what runs beside them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use weir_api::settings::ApiSettings;
+use weir_core::names::LimitNames;
+use weir_engine::admin_key::AdminKey;
+use weir_engine::clock::Clock;
+use weir_engine::engine::{Engine, EngineSettings};
+use weir_engine::secret::SecretDigest;
+use weir_gate::pipeline::{Gate, Shared};
+use weir_gate::serve::{Drained, Serving};
+use weir_gate::settings::GateSettings;
+use weir_gate::upstream::Upstreams;
+use weir_store::store::Options;
+use weir_wire::error::Links;
+
+use crate::config::settings::Settings;
+use crate::side::ApiSide;
+
+/// One running node.
+pub(crate) struct Node {
+    pub(crate) engine: Arc<Engine>,
+    /// Where customers call.
+    pub(crate) data: SocketAddr,
+    /// Where the operator calls.
+    pub(crate) admin: SocketAddr,
+    /// The operator's key, if it was made just now: to be shown once.
+    pub(crate) fresh_admin_key: Option<String>,
+    serving: Serving,
+    stop: watch::Sender<bool>,
+    drain_timeout: Duration,
+    beside: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Node {
+    /// Opens the store, binds both addresses and starts everything. To be called within the
+    /// control plane's runtime.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way, with every cause; nothing is left running then.
+    pub(crate) async fn start(settings: Settings, names: LimitNames) -> anyhow::Result<Self> {
+        let admin_listen = settings.server.admin_listen;
+        // Both addresses are taken before the store is touched: a second start on the same
+        // addresses fails without a trace.
+        let admin_listener = TcpListener::bind(admin_listen)
+            .await
+            .with_context(|| format!("cannot listen on {admin_listen} (server.admin_listen)"))?;
+        let upstreams = Upstreams::new(settings.upstreams).context("an upstream cannot be used")?;
+        let engine = Engine::boot(
+            &settings.store.path,
+            Options::default(),
+            EngineSettings {
+                key_prefix: settings.auth.key_prefix.clone(),
+                currency: settings.billing.currency.clone(),
+            },
+            settings.policy,
+            names,
+            Clock::running(),
+        )
+        .with_context(|| format!("cannot start on {}", settings.store.path.display()))?;
+        let admin_key = match &settings.auth.admin_key {
+            Some(secret) => {
+                AdminKey { digest: SecretDigest::of(secret.expose().as_bytes()), fresh: None }
+            }
+            None => engine.own_admin_key().context("cannot make an admin key")?,
+        };
+        let links = Links {
+            base: format!(
+                "{}{}",
+                settings.server.public_url.as_deref().unwrap_or_default(),
+                settings.server.api_prefix
+            ),
+            support_url: settings.server.support_url.clone(),
+        };
+        let api = Arc::new(ApiSettings {
+            api_prefix: settings.server.api_prefix.clone(),
+            links: links.clone(),
+            top_up_url: settings.billing.top_up_url.clone(),
+            auth_headers: settings.auth.headers.clone(),
+            admin_key: admin_key.digest,
+            metrics: Arc::new(String::new),
+            config: None,
+        });
+        let side = ApiSide::new(weir_api::customer::router(Arc::clone(&engine), Arc::clone(&api)));
+        let gate = GateSettings {
+            auth_headers: settings.auth.headers,
+            trusted_proxies: settings.server.trusted_proxies,
+            body_bytes_max: settings.server.max_body_bytes,
+            buffered_bytes_max: BUFFERED_BYTES_MAX,
+            api_prefix: settings.server.api_prefix,
+            links,
+            top_up_url: settings.billing.top_up_url,
+        };
+        let shared = Arc::new(Shared::new(gate, Arc::new(side)));
+        let of_gate = Arc::clone(&engine);
+        let serving = weir_gate::serve::serve(&settings.server.front, move || {
+            let upstreams = upstreams.for_another_core();
+            Arc::new(Gate::new(Arc::clone(&of_gate), upstreams, Arc::clone(&shared)))
+        })?;
+        let (stop, stopping) = watch::channel(false);
+        let admin = admin_listener.local_addr().context("the admin address is gone")?;
+        let router = weir_api::admin::router(Arc::clone(&engine), api);
+        let until = stopped(stopping.clone());
+        let beside = vec![
+            tokio::spawn(async move { weir_api::serve::serve(admin_listener, router, until).await }),
+            tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
+            tokio::spawn(sweep(Arc::clone(&engine), stopping)),
+        ];
+        Ok(Self {
+            data: serving.addr(),
+            admin,
+            fresh_admin_key: admin_key.fresh,
+            engine,
+            serving,
+            stop,
+            drain_timeout: settings.server.drain_timeout,
+            beside,
+        })
+    }
+
+    /// Lets calls in flight end, writes everything down and stops.
+    pub(crate) async fn stop(self) -> Drained {
+        let drained = self.serving.drain(self.drain_timeout).await;
+        self.stop.send_replace(true);
+        for task in self.beside {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task failed");
+            }
+        }
+        let engine = self.engine;
+        let closed = tokio::task::spawn_blocking(move || engine.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the store was not closed cleanly");
+        }
+        drained
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // The sender lives as long as the node; if it is gone the node is.
+    let _gone = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn write_behind(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
+    every(Duration::from_secs(1), stopping, move || engine.write_behind()).await;
+}
+
+async fn sweep(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
+    every(Duration::from_secs(60), stopping, move || engine.sweep()).await;
+}
+
+/// Does blocking work again and again until the node stops.
+async fn every(
+    pause: Duration,
+    mut stopping: watch::Receiver<bool>,
+    work: impl Fn() + Send + Sync + 'static,
+) {
+    let work = Arc::new(work);
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        let work = Arc::clone(&work);
+        if let Err(error) = tokio::task::spawn_blocking(move || work()).await {
+            tracing::error!(%error, "background work failed");
+        }
+    }
+}
+
+/// What request bodies that are read in order to price them may take together.
+const BUFFERED_BYTES_MAX: u64 = 256 << 20;

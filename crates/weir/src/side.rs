@@ -1,0 +1,36 @@
+//! The customer API as the data plane calls it.
+
+use axum::body::Body;
+use futures_util::future::BoxFuture;
+use http::Request;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use weir_gate::answer::{Answer, AnswerBody};
+use weir_gate::handler::{BoxError, Peer, RequestBody};
+use weir_gate::pipeline::Side;
+
+/// The customer API as the data plane calls it.
+pub(crate) struct ApiSide(axum::Router);
+
+impl ApiSide {
+    pub(crate) fn new(router: axum::Router) -> Self {
+        Self(router)
+    }
+}
+
+impl Side for ApiSide {
+    fn call(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'static, Answer> {
+        let router = self.0.clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.addr);
+        Box::pin(async move {
+            let response = match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            response.map(|body| {
+                AnswerBody::Passed(body.map_err(BoxError::from).boxed_unsync())
+            })
+        })
+    }
+}
