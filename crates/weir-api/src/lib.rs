@@ -1,5 +1,5 @@
 //! Control plane.
-pub mod settings;
 pub mod admin;
 pub mod customer;
 pub mod serve;
+pub mod settings;

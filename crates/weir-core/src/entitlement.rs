@@ -60,7 +60,7 @@ impl Entitlement {
             for limit in route_limits(route, &plan, own, &base) {
                 let applied = apply(&limit, Some(&route.class), &acting);
                 listed.push(applied.clone());
-                if !applied.limit.rule.quota().is_none() {
+                if applied.limit.rule.quota().is_some() {
                     here.push(applied);
                 }
             }
@@ -159,7 +159,7 @@ fn with_own(limits: &[Limit], own: &[Limit], wanted: impl Fn(&Limit) -> bool) ->
 fn route_limits(route: &Route, plan: &Plan, own: &[Limit], base: &[Limit]) -> Vec<Limit> {
     let class_is_limited = base.iter().any(|limit| {
         matches!(&limit.target, Target::Class(class) if *class == route.class)
-            && !limit.rule.quota().is_none()
+            && limit.rule.quota().is_some()
     });
     route
         .limits
@@ -203,7 +203,7 @@ fn apply(limit: &Limit, class: Option<&str>, boosts: &[&Boost]) -> Applied {
     }
     for boost in boosts.iter().filter(|boost| covers(boost)) {
         if let BoostEffect::MultiplierPpm(ppm) = boost.effect
-            && !rule.quota().is_none()
+            && rule.quota().is_some()
         {
             rule = rule.scaled(ppm);
             boosted = true;

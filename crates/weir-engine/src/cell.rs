@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use weir_core::account::Account;
 use weir_core::entitlement::Applied;
-use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq};
+use weir_core::id::{AccountId, KeyId, PolicyNumber, Seq};
 use weir_core::key::Key;
 use weir_core::plan::{Boost, Limit};
 use weir_core::price::Contract;
@@ -108,12 +108,6 @@ impl Totals {
                 self.used.insert(price.into(), *usage);
             }
         }
-    }
-}
-
-impl Live {
-    pub(crate) fn boost(&self, id: BoostId) -> Option<&(Boost, BoostRecord)> {
-        self.boosts.iter().find(|(boost, _)| boost.id == id)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Live state: clock, accounts in memory, admission, settlement, group commit, outbox.
 //!
-//! The way through: [`boot`] opens the store and fills [`engine`]; [`call`] admits and settles;
+//! The way through: [`boot`] opens the store and fills [`engine`]; [`call`] admits, [`ticket`] settles;
 //! [`accounts`], [`keys`] and [`credit`] change what the operator changes; [`behind`] writes each
 //! second what may be a second old.
 //!
@@ -25,6 +25,8 @@ pub mod engine;
 mod event;
 mod posting;
 mod snapshot;
+
+pub mod ticket;
 
 pub mod call;
 

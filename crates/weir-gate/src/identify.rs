@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn the_first_header_present_holds_the_secret() {
-        let names = [HeaderName::from_static("authorization"), HeaderName::from_static("x-api-key")];
+        let names =
+            [HeaderName::from_static("authorization"), HeaderName::from_static("x-api-key")];
         let found = |pairs: &[(&str, &str)]| secret(&headers(pairs), &names).map(str::to_owned);
         assert_eq!(found(&[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
         assert_eq!(found(&[("authorization", "bearer  abc ")]).as_deref(), Some("abc"));

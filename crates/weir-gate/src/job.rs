@@ -2,7 +2,6 @@
 //! client.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -12,53 +11,22 @@ use tokio::sync::{mpsc, oneshot};
 use weir_core::admit::Views;
 use weir_core::ledger::Flags;
 use weir_core::money::Nano;
-use weir_core::policy::{OnDisconnect, OnExhausted};
+use weir_core::policy::OnDisconnect;
 use weir_core::time::Timestamp;
-use weir_core::usage::{Meter, Usage};
-use weir_engine::call::{Exhausted, Outcome, Settled, Ticket};
-use weir_engine::clock::instant;
-use weir_wire::error::{Code, Links};
+use weir_core::usage::Usage;
+use weir_engine::ticket::{Outcome, Ticket};
+use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
+use crate::duty::{Duty, Facts, chain};
 use crate::head::strip_upstream_headers;
 use crate::limit_headers;
 use crate::out_body::OutBody;
-use crate::refuse::{Context, Dialect, Failure};
+use crate::refuse::{Dialect, Failure};
 use crate::relay;
-use crate::tally::{Shape, Tallied, Tally, rewrite_usage_cost};
-use crate::upstream::{SentMark, Upstream, UpstreamBody, UpstreamError};
-
-/// What is known of a call once it is admitted.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) request_id: String,
-    pub(crate) dialect: Dialect,
-    pub(crate) links: Arc<Links>,
-    pub(crate) top_up_url: Option<String>,
-    /// When it arrived.
-    pub(crate) arrived: Instant,
-    /// Where its usage is read.
-    pub(crate) shape: Shape,
-    /// The header that carries the usage, if one does.
-    pub(crate) usage_header: Option<Box<str>>,
-    /// Input tokens as estimated: what a call that broke off is charged for its prompt.
-    pub(crate) input_tokens: u64,
-    /// Whether Weir asked for the usage chunk, so that the client must not see it.
-    pub(crate) hide_usage: bool,
-    /// Whether the client wants to see the cost in the answer.
-    pub(crate) tell_cost: bool,
-    pub(crate) on_disconnect: OnDisconnect,
-    pub(crate) on_exhausted: OnExhausted,
-    pub(crate) head_only: bool,
-}
-
-/// The duty to settle, together with what tells whether anything was sent.
-#[derive(Debug)]
-pub(crate) struct Duty {
-    ticket: Option<Ticket>,
-    pub(crate) mark: SentMark,
-}
+use crate::tally::{Tally, rewrite_usage_cost};
+use crate::upstream::{Upstream, UpstreamBody, UpstreamError};
 
 /// One admitted call.
 #[derive(Debug)]
@@ -66,95 +34,6 @@ pub(crate) struct Job {
     pub(crate) facts: Facts,
     pub(crate) duty: Duty,
     pub(crate) upstream: Arc<Upstream<OutBody>>,
-}
-
-impl Duty {
-    pub(crate) fn new(ticket: Ticket) -> Self {
-        Self { ticket: Some(ticket), mark: SentMark::default() }
-    }
-
-    pub(crate) fn ticket(&self) -> Option<&Ticket> {
-        self.ticket.as_ref()
-    }
-
-    pub(crate) fn checkpointed(&mut self) {
-        if let Some(ticket) = &mut self.ticket {
-            ticket.checkpointed();
-        }
-    }
-
-    pub(crate) fn produced(&mut self, usage: &Usage) -> Result<(), Exhausted> {
-        self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.produced(usage))
-    }
-
-    /// The output bound that must be forwarded instead of the client's, if any.
-    pub(crate) fn forwarded_bound(&self) -> Option<u64> {
-        self.ticket.as_ref().and_then(Ticket::clamped_output)
-    }
-
-    pub(crate) fn is_charged(&self) -> bool {
-        self.ticket.as_ref().is_some_and(Ticket::is_charged)
-    }
-
-    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Option<Settled> {
-        let mut ticket = self.ticket.take()?;
-        ticket.sent();
-        ticket.settle(outcome)
-    }
-
-    fn void(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.void();
-        }
-    }
-}
-
-impl Drop for Duty {
-    fn drop(&mut self) {
-        if let Some(mut ticket) = self.ticket.take()
-            && self.mark.is_set()
-        {
-            ticket.sent();
-        }
-    }
-}
-
-impl Facts {
-    pub(crate) fn context(&self) -> Context<'_> {
-        Context {
-            request_id: &self.request_id,
-            dialect: self.dialect,
-            links: &self.links,
-            top_up_url: self.top_up_url.as_deref(),
-        }
-    }
-
-    pub(crate) fn latency_ms(&self) -> u64 {
-        let passed = instant().duration_since(self.arrived).as_millis();
-        u64::try_from(passed).unwrap_or(u64::MAX)
-    }
-
-    /// Usage with the prompt in it, estimated where nobody told.
-    pub(crate) fn with_input(&self, usage: Usage) -> Usage {
-        if usage.input() > 0 { usage } else { usage.with(Meter::InputTokens, self.input_tokens) }
-    }
-
-    /// How a call ended whose answer had this status.
-    pub(crate) fn outcome(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
-        Outcome {
-            reported: tallied.usage,
-            produced: self.with_input(tallied.produced),
-            free: status.as_u16() >= 400,
-            flags: flags.and(tallied.flags),
-            status: status.as_u16(),
-            latency_ms: self.latency_ms(),
-        }
-    }
-
-    fn store_failure(&self) -> Failure {
-        let detail = "The call was made, but its charge could not be recorded.";
-        self.context().fail(Code::StoreUnavailable, detail)
-    }
 }
 
 impl Job {
@@ -214,12 +93,11 @@ impl Job {
                 Code::UpstreamUnreachable,
                 format!("`{upstream}` broke off before it began to answer."),
             ),
-            UpstreamError::Unreachable { upstream, .. } | UpstreamError::NotSent { upstream, .. } => {
-                context.fail(
-                    Code::UpstreamUnreachable,
-                    format!("`{upstream}` cannot be reached at the moment."),
-                )
-            }
+            UpstreamError::Unreachable { upstream, .. }
+            | UpstreamError::NotSent { upstream, .. } => context.fail(
+                Code::UpstreamUnreachable,
+                format!("`{upstream}` cannot be reached at the moment."),
+            ),
             UpstreamError::Target { .. } => {
                 context.fail(Code::InvalidRequest, "The path makes no valid target.")
             }
@@ -250,12 +128,7 @@ impl Job {
         }
     }
 
-    fn stream(
-        mut self,
-        head: Response<()>,
-        body: UpstreamBody<OutBody>,
-        tally: Tally,
-    ) -> Answer {
+    fn stream(mut self, head: Response<()>, body: UpstreamBody<OutBody>, tally: Tally) -> Answer {
         self.duty.checkpointed();
         let (sender, receiver) = mpsc::channel(RELAY_PIECES);
         let mut answer = head.map(|()| AnswerBody::Fed(receiver, SizeHint::default()));
@@ -304,8 +177,11 @@ impl Job {
             let hint = length_of(&head);
             if let Some(ticket) = self.duty.ticket() {
                 let (views, at, available) = (ticket.views(), ticket.at(), ticket.available());
-                Standing { views, at, available, charge: None }
-                    .write(head.headers_mut(), self.facts.dialect, clamped);
+                Standing { views, at, available, charge: None }.write(
+                    head.headers_mut(),
+                    self.facts.dialect,
+                    clamped,
+                );
             }
             let rest = relay::Rest { begun: collected.pieces, status, tally, sender };
             tokio::spawn(relay::body(self.facts, self.duty, body, rest));
@@ -415,18 +291,6 @@ fn length_of(head: &Response<()>) -> SizeHint {
     let length = head.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     length.map_or_else(SizeHint::default, SizeHint::with_exact)
-}
-
-/// An error with everything that caused it.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Bodies up to this size are complete before the head leaves.

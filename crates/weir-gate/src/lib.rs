@@ -21,7 +21,7 @@ pub mod listen;
 
 pub mod serve;
 
-mod dial;
+pub mod dial;
 mod endpoint;
 mod pool;
 pub mod upstream;
@@ -42,7 +42,12 @@ pub mod refuse;
 pub mod answer;
 pub mod out_body;
 
-mod job;
+mod intake;
+mod outbound;
+
+mod duty;
 mod relay;
+
+mod job;
 
 pub mod pipeline;

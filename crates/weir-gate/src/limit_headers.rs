@@ -30,7 +30,12 @@ pub fn write(
             let window = view.now.window.secs_ceil();
             put(headers, header::X_RATELIMIT_LIMIT, &mut text, limit);
             put(headers, header::X_RATELIMIT_REMAINING, &mut text, view.now.remaining.min(limit));
-            put(headers, header::X_RATELIMIT_RESET, &mut text, view.now.reset_at.max(now).secs_ceil());
+            put(
+                headers,
+                header::X_RATELIMIT_RESET,
+                &mut text,
+                view.now.reset_at.max(now).secs_ceil(),
+            );
             put(headers, header::X_RATELIMIT_WINDOW, &mut text, window);
         }
         None if views.iter().all(|view| view.now.limit.is_none()) => {
@@ -136,7 +141,12 @@ impl std::fmt::Display for Quoted<'_> {
     }
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, text: &mut String, value: impl std::fmt::Display) {
+fn put(
+    headers: &mut HeaderMap,
+    name: &'static str,
+    text: &mut String,
+    value: impl std::fmt::Display,
+) {
     text.clear();
     let _ = write!(text, "{value}"); // writing to a String cannot fail
     insert(headers, name, text);
@@ -148,10 +158,7 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-const OPENAI_REQUESTS: [&str; 3] = [
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-];
+const OPENAI_REQUESTS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 const OPENAI_TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];

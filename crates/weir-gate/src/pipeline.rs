@@ -7,15 +7,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
-use http_body::Body;
-use http_body_util::{BodyExt, Limited};
-use tokio::sync::{Semaphore, oneshot};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
-use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
+use weir_core::policy::{Policy, Route, UsageSource};
 use weir_core::price::Bound;
-use weir_core::usage::{Meter, Usage};
 use weir_engine::call::{Admission, Wanted};
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::clock::instant;
@@ -24,12 +21,14 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
-use crate::ask::{Ask, Change, Endpoint, ask_multipart, rewrite};
-use crate::handler::{BoxError, Handler, Peer, Refuser, RequestBody};
-use crate::head::{HeadRefusal, strip_client_headers};
+use crate::duty::{Duty, Facts};
+use crate::handler::{Handler, Peer, Refuser, RequestBody};
+use crate::head::HeadRefusal;
 use crate::identify::{client_address, request_id, secret};
-use crate::job::{Duty, Facts, Job};
+use crate::intake::{Intake, Size, Taken, size};
+use crate::job::Job;
 use crate::out_body::OutBody;
+use crate::outbound::{Outbound, edit};
 use crate::priority;
 use crate::refuse::{Asked, Context, Dialect, Failure};
 use crate::settings::GateSettings;
@@ -56,8 +55,7 @@ pub struct Shared {
     pub settings: GateSettings,
     /// Whoever answers what lies under the API's prefix.
     pub side: Arc<dyn Side>,
-    /// What is left of the bytes that may be read in order to price them, in KiB.
-    budget: Arc<Semaphore>,
+    intake: Intake,
 }
 
 /// A request that is on its way through the pipeline.
@@ -70,20 +68,11 @@ struct Incoming<'a> {
     state: &'a Arc<KeyState>,
 }
 
-/// A request body as far as it was read.
-struct Taken {
-    body: OutBody,
-    /// The bytes, if they were read.
-    bytes: Option<Bytes>,
-    ask: Option<Ask>,
-}
-
 impl Shared {
     /// Puts together what all cores share.
     pub fn new(settings: GateSettings, side: Arc<dyn Side>) -> Self {
-        let budget = usize::try_from(settings.buffered_bytes_max / 1_024).unwrap_or(usize::MAX);
-        let budget = Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS)));
-        Self { settings, side, budget }
+        let intake = Intake::new(settings.body_bytes_max, settings.buffered_bytes_max);
+        Self { settings, side, intake }
     }
 }
 
@@ -221,8 +210,9 @@ impl Gate {
                     self.engine.count_unsent(&wanted, 429, true, millis(incoming.arrived));
                     return Err(context.refused(&refused, ""));
                 }
-                let read = self.take_body(incoming, route, &context, body).await;
-                taken = Some(read.map_err(|failure| self.unsent(failure, &wanted, dialect, incoming))?);
+                let read = self.shared.intake.take(incoming.parts, route, &context, body).await;
+                taken =
+                    Some(read.map_err(|failure| self.unsent(failure, &wanted, dialect, incoming))?);
             }
             let Some(read) = taken.take() else { break };
             let model = read.ask.as_ref().and_then(|ask| ask.model.clone());
@@ -230,10 +220,13 @@ impl Gate {
             if let Some(model) = &model
                 && let Err(forbids) = incoming.state.key.check_model(model)
             {
-                let failure = context.forbidden(forbids, &incoming.state.key, &asked(incoming, route, model));
+                let failure =
+                    context.forbidden(forbids, &incoming.state.key, &asked(incoming, route, model));
                 return Err(self.unsent(failure, &wanted, dialect, incoming));
             }
-            self.size(&mut wanted, route, read.ask.as_ref());
+            let Size { bound, output_max } = size(&policy, route, read.ask.as_ref());
+            wanted.bound = bound;
+            wanted.output_max = output_max;
             match self.engine.admit(&wanted) {
                 Admission::Granted(ticket) => {
                     let duty = Duty::new(ticket);
@@ -250,7 +243,8 @@ impl Gate {
             }
             taken = Some(read);
             policy = self.engine.policy();
-            let found = policy.find_route(incoming.parts.method.as_str(), incoming.parts.uri.path());
+            let found =
+                policy.find_route(incoming.parts.method.as_str(), incoming.parts.uri.path());
             let Lookup::Found(again) = found else { break };
             index = again;
         }
@@ -291,108 +285,6 @@ impl Gate {
         }
     }
 
-    /// Reads the body where its members decide something, else prepares to pass it on.
-    async fn take_body(
-        &self,
-        incoming: &Incoming<'_>,
-        route: &Route,
-        context: &Context<'_>,
-        body: RequestBody,
-    ) -> Result<Taken, Failure> {
-        let max = self.shared.settings.body_bytes_max;
-        let too_large = || {
-            let detail = format!("The body is larger than {max} bytes.");
-            context.fail(Code::RequestTooLarge, detail)
-        };
-        if body.size_hint().lower() > max {
-            return Err(too_large());
-        }
-        if body.is_end_stream() {
-            let body = OutBody::whole(Bytes::new());
-            return self.without_body(route, context, body);
-        }
-        let limit = usize::try_from(max).unwrap_or(usize::MAX);
-        if !reads_body(route) {
-            return Ok(Taken { body: OutBody::passed(body, limit), bytes: None, ask: None });
-        }
-        let _share = self.buffer_share(&body, max, context).await?;
-        let collected = Limited::new(body, limit).collect().await;
-        let bytes = match collected {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
-            Err(error) => return Err(body_failure(context, &error)),
-        };
-        let ask = read_ask(incoming.parts, route, &bytes).map_err(|why| context.unreadable(&why))?;
-        let body = OutBody::whole(bytes.clone());
-        Ok(Taken { body, bytes: Some(bytes), ask })
-    }
-
-    fn without_body(
-        &self,
-        route: &Route,
-        context: &Context<'_>,
-        body: OutBody,
-    ) -> Result<Taken, Failure> {
-        if route.price == RoutePrice::ByModel && route.usage != UsageSource::None {
-            return Err(context.unknown_model(""));
-        }
-        Ok(Taken { body, bytes: None, ask: None })
-    }
-
-    /// Waits for a share of the memory that bodies may take while they are read.
-    async fn buffer_share(
-        &self,
-        body: &RequestBody,
-        max: u64,
-        context: &Context<'_>,
-    ) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
-        let size = body.size_hint().exact().unwrap_or(max.min(UNKNOWN_BODY_BYTES));
-        let kib = u32::try_from(size.div_ceil(1_024).max(1)).unwrap_or(u32::MAX);
-        let waiting = Arc::clone(&self.shared.budget).acquire_many_owned(kib);
-        match tokio::time::timeout(BUFFER_WAIT, waiting).await {
-            Ok(Ok(share)) => Ok(share),
-            _ => Err(context
-                .fail(Code::Overloaded, "Too many request bodies are being read at the moment.")
-                .retry(weir_core::time::Span::SECOND)),
-        }
-    }
-
-    /// How large the call may become, by its body, its model and its route.
-    fn size(&self, wanted: &mut Wanted<'_>, route: &Route, ask: Option<&Ask>) {
-        let Some(ask) = ask else {
-            wanted.bound = Bound { other: Usage::NONE.with(Meter::Request, 1), ..Bound::text(0, 0) };
-            return;
-        };
-        let model_max = ask
-            .model
-            .as_deref()
-            .and_then(|model| wanted.policy.model(model))
-            .and_then(|terms| terms.max_output_tokens);
-        let asked = ask.bound().map(|bound| bound.tokens);
-        let most = match (asked, model_max) {
-            (Some(asked), Some(most)) => Some(asked.min(most)),
-            (Some(asked), None) => Some(asked),
-            (None, _) => None,
-        };
-        let produces = ask.endpoint.default_bound().is_some() || ask.endpoint == Endpoint::Other;
-        let step = route.hold_output_tokens;
-        let output = match (produces, most) {
-            (false, _) => 0,
-            (true, None) => model_max.map_or(step, |max| max.min(step)),
-            (true, Some(most)) if ask.stream => most.min(step),
-            (true, Some(most)) => most,
-        };
-        wanted.output_max = most.or(model_max);
-        let images = if ask.endpoint == Endpoint::Images { ask.answers() } else { 0 };
-        wanted.bound = Bound {
-            input: ask.input_tokens,
-            output,
-            choices: ask.answers(),
-            audio: ask.endpoint == Endpoint::Audio,
-            other: Usage::NONE.with(Meter::Request, 1).with(Meter::Image, images),
-        };
-    }
-
     async fn send(
         &self,
         incoming: &Incoming<'_>,
@@ -404,8 +296,9 @@ impl Gate {
     ) -> Result<Answer, Failure> {
         let settings = &self.shared.settings;
         let context = self.context(incoming.request_id, dialect_of(route));
-        let (body, hide_usage) = self.edit(route, read.body, read.bytes, read.ask.as_ref(), &duty)
-            .map_err(|why| context.unreadable(&why))?;
+        let bound = duty.forwarded_bound();
+        let (body, hide_usage) = edit(route, read.body, read.bytes, read.ask.as_ref(), bound)
+            .map_err(|why| context.unreadable(&why.into()))?;
         let terms = wanted.model.and_then(|model| wanted.policy.model(model));
         let upstream = terms.and_then(|terms| terms.upstream.as_ref()).unwrap_or(&route.upstream);
         let Some(upstream) = self.upstreams.by_name(upstream) else {
@@ -414,7 +307,14 @@ impl Gate {
         };
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
-        let request = self.request_out(incoming, body, reads_answer);
+        let outbound = Outbound {
+            parts: incoming.parts,
+            request_id: incoming.request_id,
+            address: incoming.address,
+            auth_headers: &settings.auth_headers,
+            reads_answer,
+        };
+        let request = outbound.request(body);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let charged = duty.is_charged();
         let tell_cost = incoming.parts.headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
@@ -459,58 +359,6 @@ impl Gate {
             priority::echo(answer.headers_mut(), urgency);
         }
         Ok(answer)
-    }
-
-    /// The body as it is forwarded, and whether Weir asked for the usage chunk itself.
-    fn edit(
-        &self,
-        route: &Route,
-        body: OutBody,
-        bytes: Option<Bytes>,
-        ask: Option<&Ask>,
-        duty: &Duty,
-    ) -> Result<(OutBody, bool), crate::ask::Unreadable> {
-        let (Some(bytes), Some(ask)) = (bytes, ask) else { return Ok((body, false)) };
-        let wants_usage = route.usage == UsageSource::OpenAi
-            && ask.stream
-            && matches!(ask.endpoint, Endpoint::Chat | Endpoint::Completions);
-        let include_usage = wants_usage && ask.include_usage != Some(true);
-        let change = Change { include_usage, output_bound: duty.forwarded_bound() };
-        if !change.include_usage && change.output_bound.is_none() {
-            return Ok((body, false));
-        }
-        let edited = rewrite(&bytes, ask, change)?;
-        Ok((OutBody::whole(edited), include_usage))
-    }
-
-    fn request_out(
-        &self,
-        incoming: &Incoming<'_>,
-        body: OutBody,
-        reads_answer: bool,
-    ) -> Request<OutBody> {
-        let mut headers = incoming.parts.headers.clone();
-        strip_client_headers(&mut headers);
-        for name in &self.shared.settings.auth_headers {
-            headers.remove(name);
-        }
-        if let Some(length) = body.size_hint().exact() {
-            let has_body = length > 0 || headers.contains_key(header::CONTENT_LENGTH);
-            headers.remove(header::CONTENT_LENGTH);
-            if has_body {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
-        }
-        if reads_answer {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &incoming.address.to_string());
-        insert(&mut headers, HeaderName::from_static(ours::X_REQUEST_ID), incoming.request_id);
-        let mut request = Request::new(body);
-        *request.method_mut() = incoming.parts.method.clone();
-        *request.uri_mut() = incoming.parts.uri.clone();
-        *request.headers_mut() = headers;
-        request
     }
 }
 
@@ -567,51 +415,18 @@ fn dialect_of(route: &Route) -> Dialect {
     }
 }
 
-/// Whether the body decides something: the price, or what the answer will use.
-fn reads_body(route: &Route) -> bool {
-    route.price == RoutePrice::ByModel
-        || matches!(route.usage, UsageSource::OpenAi | UsageSource::Anthropic)
-}
-
-fn read_ask(
-    parts: &Parts,
-    route: &Route,
-    bytes: &Bytes,
-) -> Result<Option<Ask>, crate::ask::Unreadable> {
-    let endpoint = match route.usage {
-        UsageSource::Anthropic => Some(Endpoint::Messages),
-        _ => Endpoint::of_path(parts.uri.path()),
-    };
-    let media = parts.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let ask = if media.len() >= 10 && media[..10].eq_ignore_ascii_case(b"multipart/") {
-        ask_multipart(media, bytes, endpoint)?
-    } else {
-        Ask::read(bytes, endpoint)?
-    };
-    if route.price != RoutePrice::Free {
-        ask.unambiguous().map_err(crate::ask::Unreadable::from)?;
-    }
-    Ok(Some(ask))
-}
-
 fn shape_of(usage: &UsageSource) -> Shape {
     match usage {
         UsageSource::None => Shape::None,
         UsageSource::OpenAi => Shape::OpenAi,
         UsageSource::Anthropic => Shape::Anthropic,
-        UsageSource::JsonPointer(pointer) => pointer.parse::<Pointer>().map_or(Shape::None, Shape::Json),
+        UsageSource::JsonPointer(pointer) => {
+            pointer.parse::<Pointer>().map_or(Shape::None, Shape::Json)
+        }
         UsageSource::Header(_) => Shape::Header,
         UsageSource::Duration => Shape::Duration,
         UsageSource::Bytes => Shape::Bytes,
     }
-}
-
-fn body_failure(context: &Context<'_>, error: &BoxError) -> Failure {
-    let text = crate::job::chain(&**error);
-    if text.contains("arrived") {
-        return context.fail(Code::RequestTimeout, "The body did not arrive in time.");
-    }
-    context.fail(Code::InvalidRequest, format!("The body could not be read: {text}."))
 }
 
 fn is_whole_segment(rest: &str) -> bool {
@@ -621,14 +436,3 @@ fn is_whole_segment(rest: &str) -> bool {
 fn millis(since: Instant) -> u64 {
     u64::try_from(instant().duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-/// What a body of unknown length counts for while it is read.
-const UNKNOWN_BODY_BYTES: u64 = 1 << 20;
-/// How long a request waits for a share of the buffers.
-const BUFFER_WAIT: std::time::Duration = std::time::Duration::from_secs(5);

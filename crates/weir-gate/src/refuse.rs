@@ -156,8 +156,7 @@ impl<'a> Context<'a> {
             let detail = "The body names no model, and this route is priced by the model.";
             return self.fail(Code::InvalidRequest, detail).param("model");
         }
-        self.fail(Code::ModelNotFound, format!("There is no model `{model}` here."))
-            .param("model")
+        self.fail(Code::ModelNotFound, format!("There is no model `{model}` here.")).param("model")
     }
 
     fn limited(&self, view: &LimitView, wait: Span) -> Failure {
@@ -293,7 +292,9 @@ impl Failure {
         let ms = wait.millis_ceil().max(1);
         let mut failure = self.fact("retry_after_s", secs);
         failure.headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
-        failure.headers.insert(HeaderName::from_static(ours::RETRY_AFTER_MS), HeaderValue::from(ms));
+        failure
+            .headers
+            .insert(HeaderName::from_static(ours::RETRY_AFTER_MS), HeaderValue::from(ms));
         if secs > LONG_WAIT_S { failure.header(ours::X_SHOULD_RETRY, "false") } else { failure }
     }
 

@@ -11,11 +11,11 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
-use weir_engine::call::{Exhausted, Settled};
+use weir_engine::ticket::{Exhausted, Settled};
 use weir_wire::error::Code;
 
+use crate::duty::{Duty, Facts, chain};
 use crate::handler::BoxError;
-use crate::job::{Duty, Facts, chain};
 use crate::out_body::OutBody;
 use crate::refuse::Dialect;
 use crate::sse::{Piece, Splitter};
@@ -172,7 +172,8 @@ impl Stream {
                 self.fail(Code::InsufficientCredits, detail).await;
             }
             End::Told => {
-                let charge = charge.filter(|_| self.facts.tell_cost).map(|charge| charge.to_string());
+                let charge =
+                    charge.filter(|_| self.facts.tell_cost).map(|charge| charge.to_string());
                 let mut out = Run::default();
                 for kept in self.kept.drain(..) {
                     out.push(match &charge {

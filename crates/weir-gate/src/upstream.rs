@@ -192,8 +192,10 @@ where
     }
 
     fn of(plans: Arc<BTreeMap<Arc<str>, Arc<Plan>>>) -> Self {
-        let upstreams =
-            plans.iter().map(|(name, plan)| (Arc::clone(name), Arc::new(Upstream::new(plan)))).collect();
+        let upstreams = plans
+            .iter()
+            .map(|(name, plan)| (Arc::clone(name), Arc::new(Upstream::new(plan))))
+            .collect();
         Self { plans, upstreams }
     }
 }

@@ -109,7 +109,9 @@ impl Node {
         let router = weir_api::admin::router(Arc::clone(&engine), api);
         let until = stopped(stopping.clone());
         let beside = vec![
-            tokio::spawn(async move { weir_api::serve::serve(admin_listener, router, until).await }),
+            tokio::spawn(
+                async move { weir_api::serve::serve(admin_listener, router, until).await },
+            ),
             tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
             tokio::spawn(sweep(Arc::clone(&engine), stopping)),
         ];

@@ -28,9 +28,7 @@ impl Side for ApiSide {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            response.map(|body| {
-                AnswerBody::Passed(body.map_err(BoxError::from).boxed_unsync())
-            })
+            response.map(|body| AnswerBody::Passed(body.map_err(BoxError::from).boxed_unsync()))
         })
     }
 }

@@ -68,9 +68,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let trials = open_accounts(&node.engine).await?;
         print(&node, &trials, &admin_key)?;
         let visitor = trials.iter().find(|trial| trial.plan == VISITED);
-        let traffic = visitor.filter(|_| !args.quiet).map(|trial| {
-            tokio::spawn(traffic::flow(node.data, trial.secret.clone()))
-        });
+        let traffic = visitor
+            .filter(|_| !args.quiet)
+            .map(|trial| tokio::spawn(traffic::flow(node.data, trial.secret.clone())));
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -105,7 +105,10 @@ async fn open_accounts(engine: &Engine) -> anyhow::Result<Vec<Trial>> {
 fn print(node: &Node, trials: &[Trial], admin_key: &str) -> anyhow::Result<()> {
     let (data, admin) = (node.data, node.admin);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "Weir demo: a mock AI platform behind Weir, everything in a temporary folder.\n")?;
+    writeln!(
+        out,
+        "Weir demo: a mock AI platform behind Weir, everything in a temporary folder.\n"
+    )?;
     writeln!(out, "  customers call   http://{data}")?;
     writeln!(out, "  operator calls   http://{admin}   key {admin_key}\n")?;
     for trial in trials {
@@ -116,16 +119,44 @@ fn print(node: &Node, trials: &[Trial], admin_key: &str) -> anyhow::Result<()> {
         trials.iter().find(|trial| trial.plan == plan).map_or("", |trial| trial.secret.as_str())
     };
     let (free, payg) = (secret("free"), secret("payg"));
-    let chat = r#"{"model":"llama-3-8b","max_tokens":20,"messages":[{"role":"user","content":"Hello!"}]}"#;
+    let chat =
+        r#"{"model":"llama-3-8b","max_tokens":20,"messages":[{"role":"user","content":"Hello!"}]}"#;
     let stream = r#"{"model":"llama-3-8b","max_tokens":20,"stream":true,"messages":[{"role":"user","content":"Hello!"}]}"#;
     let lines = [
-        ("A call on the free plan, with its limits in the headers", format!("curl -fsSi http://{data}/accounts/me -H 'Authorization: Bearer {free}'")),
-        ("A chat, paid from the wallet: see X-Weir-Charge and X-Wallet-Available", format!("curl -fsSi http://{data}/v1/chat/completions -H 'Authorization: Bearer {payg}' -H 'Content-Type: application/json' -d '{chat}'")),
-        ("The same as a stream, its cost in the last usage chunk", format!("curl -fsSN http://{data}/v1/chat/completions -H 'Authorization: Bearer {payg}' -H 'Content-Type: application/json' -H 'X-Weir-Usage: 1' -d '{stream}'")),
-        ("What the limits are and what is left", format!("curl -fsS http://{data}/weir/v1/limits -H 'Authorization: Bearer {free}'")),
-        ("What the wallet holds", format!("curl -fsS http://{data}/weir/v1/wallet -H 'Authorization: Bearer {payg}'")),
-        ("A call without a key: what a refusal looks like", format!("curl -sS http://{data}/v1/models")),
-        ("All accounts, as the operator", format!("curl -fsS http://{admin}/admin/v1/accounts -H 'Authorization: Bearer {admin_key}'")),
+        (
+            "A call on the free plan, with its limits in the headers",
+            format!("curl -fsSi http://{data}/accounts/me -H 'Authorization: Bearer {free}'"),
+        ),
+        (
+            "A chat, paid from the wallet: see X-Weir-Charge and X-Wallet-Available",
+            format!(
+                "curl -fsSi http://{data}/v1/chat/completions -H 'Authorization: Bearer {payg}' -H 'Content-Type: application/json' -d '{chat}'"
+            ),
+        ),
+        (
+            "The same as a stream, its cost in the last usage chunk",
+            format!(
+                "curl -fsSN http://{data}/v1/chat/completions -H 'Authorization: Bearer {payg}' -H 'Content-Type: application/json' -H 'X-Weir-Usage: 1' -d '{stream}'"
+            ),
+        ),
+        (
+            "What the limits are and what is left",
+            format!("curl -fsS http://{data}/weir/v1/limits -H 'Authorization: Bearer {free}'"),
+        ),
+        (
+            "What the wallet holds",
+            format!("curl -fsS http://{data}/weir/v1/wallet -H 'Authorization: Bearer {payg}'"),
+        ),
+        (
+            "A call without a key: what a refusal looks like",
+            format!("curl -sS http://{data}/v1/models"),
+        ),
+        (
+            "All accounts, as the operator",
+            format!(
+                "curl -fsS http://{admin}/admin/v1/accounts -H 'Authorization: Bearer {admin_key}'"
+            ),
+        ),
     ];
     for (about, line) in lines {
         writeln!(out, "\n# {about}\n{line}")?;

@@ -1,0 +1,413 @@
+//! Leave to make a call, and the duty to settle it once.
+
+use std::sync::Arc;
+
+use weir_core::account::Account;
+use weir_core::admit::{Ask, Grant, Used, Views};
+use weir_core::ledger::{Call, Flags};
+use weir_core::money::Nano;
+use weir_core::operation::RouteIndex;
+use weir_core::policy::{OnMissingUsage, Policy, Route};
+use weir_core::price::{Bound, Contract, Offer};
+use weir_core::time::Timestamp;
+use weir_core::usage::{Meter, Usage};
+use weir_core::wallet::Hold;
+use weir_store::commit::Commit;
+use weir_store::op::CallId;
+
+use crate::cell::{KeyCell, KeyState, Live};
+use crate::engine::Engine;
+use crate::posting::ChargePosting;
+use crate::running::Running;
+use crate::tally::Counted;
+
+/// Leave to make a call. Dropped before [`Ticket::sent`] it gives everything back; dropped after,
+/// it settles by what was noted last.
+#[derive(Debug)]
+#[must_use = "a ticket is the duty to settle"]
+pub struct Ticket(Option<Box<Open>>);
+
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) index: RouteIndex,
+    pub(crate) key: Arc<KeyCell>,
+    pub(crate) state: Arc<KeyState>,
+    pub(crate) model: Option<Box<str>>,
+    pub(crate) request_id: Box<str>,
+    pub(crate) grant: Grant,
+    pub(crate) price: Option<Box<str>>,
+    pub(crate) contract: Option<Arc<Contract>>,
+    pub(crate) charged: bool,
+    pub(crate) urgent: bool,
+    pub(crate) bound: Bound,
+    pub(crate) output_max: Option<u64>,
+    pub(crate) tokens: u64,
+    pub(crate) worth: Nano,
+    pub(crate) sent: bool,
+    pub(crate) running: Option<Arc<Running>>,
+    pub(crate) at: Timestamp,
+    pub(crate) views: Views,
+    pub(crate) available: Option<Nano>,
+    pub(crate) clamped: Option<u64>,
+}
+
+/// The credit does not cover more output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Exhausted {
+    /// What is available.
+    pub available: Nano,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    /// What the upstream reported.
+    pub reported: Option<Usage>,
+    /// What it produced, as counted on the way.
+    pub produced: Usage,
+    /// Whether it is charged at all: not if the upstream answered with an error.
+    pub free: bool,
+    /// What was out of the ordinary.
+    pub flags: Flags,
+    /// The status that the client got.
+    pub status: u16,
+    /// From the call's arrival to the end of its answer, in milliseconds.
+    pub latency_ms: u64,
+}
+
+/// What settling came to.
+#[derive(Debug)]
+pub struct Settled {
+    /// What was charged, on plans that are charged.
+    pub charge: Option<Nano>,
+    /// What the wallet has left, on plans that are charged.
+    pub available: Option<Nano>,
+    /// To be awaited before the client may see the call as complete.
+    pub commit: Option<Commit>,
+    /// What was used, as it is charged and counted.
+    pub usage: Usage,
+    /// What it cost, or would have cost on a plan that is not charged.
+    pub worth: Nano,
+    /// Where its limits stand now.
+    pub views: Views,
+    /// When it was settled.
+    pub at: Timestamp,
+}
+
+impl Ticket {
+    pub(crate) fn of(open: Open) -> Self {
+        Self(Some(Box::new(open)))
+    }
+
+    /// Where the limits stood when it was granted.
+    pub fn views(&self) -> &Views {
+        &self.open().views
+    }
+
+    /// When it was granted.
+    pub fn at(&self) -> Timestamp {
+        self.open().at
+    }
+
+    /// What the wallet had left after the hold, on plans that are charged.
+    pub fn available(&self) -> Option<Nano> {
+        self.open().available
+    }
+
+    /// The output bound to which the call was lowered, if it was.
+    pub fn clamped_output(&self) -> Option<u64> {
+        self.open().clamped
+    }
+
+    /// Whether it is paid from the wallet.
+    pub fn is_charged(&self) -> bool {
+        self.open().charged
+    }
+
+    /// From now on something may have reached an upstream: the call counts.
+    pub fn sent(&mut self) {
+        if let Some(open) = self.0.as_deref_mut() {
+            open.sent = true;
+        }
+    }
+
+    /// Lets a charged stream be charged up to what is noted, should the process die.
+    pub fn checkpointed(&mut self) {
+        let Some(open) = self.0.as_deref_mut() else { return };
+        if !open.charged || open.running.is_some() {
+            return;
+        }
+        let call = CallId(open.engine.next_id());
+        let running = Arc::new(Running::new(
+            call,
+            open.key.account.id,
+            open.call_facts(),
+            open.request_id.clone(),
+        ));
+        open.engine.running().begin(&running);
+        open.running = Some(running);
+    }
+
+    /// Notes what was produced so far and renews the hold where that nears what is held.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] when the wallet does not cover more; what is held already stays held.
+    pub fn produced(&mut self, usage: &Usage) -> Result<(), Exhausted> {
+        let Some(open) = self.0.as_deref_mut() else { return Ok(()) };
+        if let Some(running) = &open.running {
+            running.note(usage);
+        }
+        let output = usage.output();
+        let covered = open.bound.output.saturating_mul(open.bound.choices);
+        if !open.charged || output <= covered / 2 {
+            return Ok(());
+        }
+        open.renew(output)
+    }
+
+    /// Ends the call: charges what was used, frees the rest of the hold, corrects the limits.
+    pub fn settle(mut self, outcome: &Outcome) -> Option<Settled> {
+        self.0.take().map(|open| open.settle(outcome))
+    }
+
+    /// Gives everything back: the call was never sent.
+    pub fn void(mut self) {
+        if let Some(open) = self.0.take() {
+            open.void();
+        }
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "only `settle` and `void` empty it, and they consume it"
+    )]
+    fn open(&self) -> &Open {
+        self.0.as_deref().expect("a ticket is open until it is consumed")
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(open) = self.0.take() else { return };
+        if !open.sent {
+            return open.void();
+        }
+        let produced = open.running.as_ref().map(|running| running.noted()).unwrap_or_default();
+        let flags = Flags::UPSTREAM_BROKE;
+        // Whoever dropped it cannot wait for the commit; it goes its way nevertheless.
+        drop(open.settle(&Outcome { produced, flags, ..Outcome::default() }));
+    }
+}
+
+impl Open {
+    fn route(&self) -> Option<&Route> {
+        self.policy.route(self.index)
+    }
+
+    fn ask<'a>(&'a self, route: &'a Route) -> Ask<'a> {
+        Ask {
+            index: self.index,
+            route,
+            key: self.key.id,
+            key_limits: &self.state.limits,
+            model: self.model.as_deref(),
+            urgent: self.urgent,
+            tokens: self.tokens,
+            worth: self.worth,
+            hold: self.held_if_charged(),
+        }
+    }
+
+    fn call_facts(&self) -> Call {
+        Call {
+            key: Some(self.key.id),
+            route: self.route().map_or("", |route| route.pattern.as_str()).into(),
+            model: self.model.clone().unwrap_or_default(),
+            price: self.price.clone().unwrap_or_default(),
+            usage: Usage::NONE,
+            pico: 0,
+            held: self.held(),
+            flags: Flags::default(),
+        }
+    }
+
+    fn held(&self) -> Nano {
+        self.grant.hold.as_ref().map_or(Nano::ZERO, Hold::amount)
+    }
+
+    fn held_if_charged(&self) -> Option<Nano> {
+        self.grant.hold.as_ref().map(Hold::amount)
+    }
+
+    /// Holds for a step more than was produced, if the wallet covers it.
+    fn renew(&mut self, output: u64) -> Result<(), Exhausted> {
+        let Some(route) = self.policy.route(self.index) else { return Ok(()) };
+        let step = route.hold_output_tokens.max(1);
+        let per_choice = output.div_ceil(self.bound.choices.max(1));
+        let ahead = per_choice.saturating_add(step);
+        let ahead = self.output_max.map_or(ahead, |max| ahead.min(max.max(per_choice)));
+        if ahead <= self.bound.output {
+            return Ok(());
+        }
+        let mut live = self.key.account.live.lock();
+        let clock = self.engine.now();
+        let now = live.account.observe(clock);
+        let before = self.engine.totals(&live, self.price.as_deref(), now);
+        let Some(offer) = self.offer() else { return Ok(()) };
+        let wider = Bound { output: ahead, ..self.bound };
+        let wanted = offer.quote_worst(&wider, &before);
+        let more = wanted - self.held();
+        let Some(hold) = self.grant.hold.as_mut() else { return Ok(()) };
+        match live.account.wallet.extend(hold, more, now) {
+            Ok(()) => {
+                self.bound = wider;
+                Ok(())
+            }
+            // What is held still covers some output: it ends only when that is used up.
+            Err(_) if output < self.bound.output.saturating_mul(self.bound.choices) => Ok(()),
+            Err(short) => Err(Exhausted { available: short.available }),
+        }
+    }
+
+    fn offer(&self) -> Option<Offer<'_>> {
+        let name = self.price.as_deref()?;
+        self.policy.prices().offer(name, self.contract.as_deref(), self.at).ok()
+    }
+
+    fn void(mut self) {
+        let grant = std::mem::take(&mut self.grant);
+        let Some(route) = self.route() else { return };
+        let mut live = self.key.account.live.lock();
+        let clock = self.engine.now();
+        live.account.void(grant, &self.ask(route), clock);
+        self.engine.touch(&self.key.account);
+    }
+
+    fn settle(mut self: Box<Self>, outcome: &Outcome) -> Settled {
+        let engine = Arc::clone(&self.engine);
+        engine.touch(&self.key.account);
+        let key = Arc::clone(&self.key);
+        let mut live = key.account.live.lock();
+        let clock = engine.now();
+        let now = live.account.observe(clock);
+        let before = engine.totals(&live, self.price.as_deref(), now);
+        let bill = self.bill(outcome, &before);
+        if let Some(route) = self.route() {
+            let used = Used { tokens: bill.usage.tokens(), worth: bill.amount };
+            live.account.settle_limits(&self.grant, &self.ask(route), used, clock);
+        }
+        let mut settled = Settled {
+            charge: None,
+            available: None,
+            commit: None,
+            usage: bill.usage,
+            worth: bill.amount,
+            views: Views::new(),
+            at: now,
+        };
+        let hold = self.grant.hold.take();
+        let counted = self.counted(&bill, outcome, now);
+        if let Some(hold) = hold {
+            let posting = self.posting(&bill, hold.amount(), counted);
+            settled.commit = engine.post_charge(&mut live, hold, posting);
+            settled.charge = Some(bill.amount);
+            settled.available = charged_available(&live, now);
+        } else {
+            engine.tallies.count(&counted);
+        }
+        if let Some(route) = self.route() {
+            settled.views = live.account.views(&self.ask(route), now);
+        }
+        settled
+    }
+
+    fn posting<'a>(&'a self, bill: &Bill, held: Nano, counted: Counted<'a>) -> ChargePosting<'a> {
+        let call = (!bill.free).then(|| Call {
+            usage: bill.usage,
+            pico: bill.pico,
+            flags: bill.flags,
+            held,
+            ..self.call_facts()
+        });
+        ChargePosting {
+            amount: bill.amount,
+            call,
+            reference: &self.request_id,
+            policy: self.policy.number(),
+            running: self.running.as_ref(),
+            at: counted.at,
+            counted,
+        }
+    }
+
+    fn counted(&self, bill: &Bill, outcome: &Outcome, at: Timestamp) -> Counted<'_> {
+        Counted {
+            account: self.key.account.id,
+            key: self.key.id,
+            policy: &self.policy,
+            route: self.index,
+            model: self.model.as_deref().unwrap_or_default(),
+            status: outcome.status,
+            limited: false,
+            usage: bill.usage,
+            charged: if self.charged { bill.amount } else { Nano::ZERO },
+            latency_ms: outcome.latency_ms,
+            at,
+        }
+    }
+
+    /// What the call costs by what is known of its usage.
+    fn bill(&self, outcome: &Outcome, before: &Usage) -> Bill {
+        if outcome.free {
+            let usage = Usage::NONE.with(Meter::Request, 1);
+            return Bill { usage, free: true, flags: outcome.flags, ..Bill::default() };
+        }
+        let missing = self.route().map(|route| route.on_missing_usage).unwrap_or_default();
+        let (usage, flags) = match outcome.reported {
+            Some(usage) => (usage, outcome.flags),
+            None => (outcome.produced, outcome.flags.and(Flags::ESTIMATED)),
+        };
+        // Usage that is counted in requests says how many; every other call is one.
+        let usage = usage.with(Meter::Request, usage.of(Meter::Request).max(1));
+        let by_rule = match (outcome.reported, missing) {
+            (Some(_), _) | (None, OnMissingUsage::Estimate) => None,
+            (None, OnMissingUsage::Hold) => Some(self.held()),
+            (None, OnMissingUsage::Free) => Some(Nano::ZERO),
+        };
+        if let Some(amount) = by_rule {
+            return Bill { usage, amount, pico: 0, free: false, flags };
+        }
+        let Some(offer) = self.offer() else { return Bill { usage, flags, ..Bill::default() } };
+        match offer.charge(&usage, before) {
+            Ok(charge) => {
+                let above = self.charged && charge.amount > self.held();
+                let flags = if above { flags.and(Flags::ABOVE_HOLD) } else { flags };
+                Bill { usage, amount: charge.amount, pico: charge.pico, free: false, flags }
+            }
+            // Nonsense of the upstream that no posting can hold: charged as if it had said nothing.
+            Err(_) => {
+                let flags = flags.and(Flags::IMPLAUSIBLE).and(Flags::ESTIMATED);
+                Bill { usage, amount: self.held(), pico: 0, free: false, flags }
+            }
+        }
+    }
+}
+
+/// What a call costs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bill {
+    usage: Usage,
+    amount: Nano,
+    pico: u128,
+    free: bool,
+    flags: Flags,
+}
+
+/// What the wallet has, on plans that are charged.
+pub(crate) fn charged_available(live: &Live, now: Timestamp) -> Option<Nano> {
+    let Account { entitlement, wallet, .. } = &live.account;
+    entitlement.is_charged().then(|| wallet.available(now))
+}
