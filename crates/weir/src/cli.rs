@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::{account, boost, increase, key, limits, usage, wallet};
 use crate::command::{check, demo, demo_upstream, init, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
@@ -25,19 +26,40 @@ enum Command {
     Init(init::Args),
     /// Check a configuration: 0 when it is good, else 2 and every problem with its place.
     Check(check::Args),
+    /// Make, show, change and close accounts.
+    Account(account::AccountArgs),
+    /// Make, list, rotate and withdraw keys.
+    Key(key::KeyArgs),
+    /// Look at wallets, top them up, adjust them.
+    Wallet(wallet::WalletArgs),
+    /// Show where the limits of an account stand.
+    Limits(limits::LimitsArgs),
+    /// Show what was used, as a time series.
+    Usage(usage::UsageArgs),
+    /// Raise a limit for a while.
+    Boost(boost::BoostArgs),
+    /// Decide customers' requests for higher limits.
+    Increase(increase::IncreaseArgs),
     /// Run the mock AI upstream of the demo by itself.
     #[command(hide = true)]
     DemoUpstream(demo_upstream::Args),
 }
 
 /// Parses the command line, runs the command and turns its outcome into an exit code:
-/// 0 done, 1 failed, 2 bad usage.
+/// 0 done, 1 failed, 2 bad usage, 3 refused by the server.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Account(args) => account::run(&args),
+        Command::Key(args) => key::run(&args),
+        Command::Wallet(args) => wallet::run(&args),
+        Command::Limits(args) => limits::run(&args),
+        Command::Usage(args) => usage::run(&args),
+        Command::Boost(args) => boost::run(&args),
+        Command::Increase(args) => increase::run(&args),
         Command::DemoUpstream(args) => demo_upstream::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -16,6 +16,11 @@ mod node;
 
 mod command;
 
+mod client;
+mod print;
+
+mod admin;
+
 mod cli;
 
 use std::process::ExitCode;

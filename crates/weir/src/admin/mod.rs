@@ -1,0 +1,9 @@
+//! Commands that talk to a running server, one file per resource.
+
+pub(crate) mod account;
+pub(crate) mod boost;
+pub(crate) mod increase;
+pub(crate) mod key;
+pub(crate) mod limits;
+pub(crate) mod usage;
+pub(crate) mod wallet;

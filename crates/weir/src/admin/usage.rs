@@ -1,0 +1,68 @@
+//! `weir usage`: what was used, as a time series.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::client::{Target, escape, exit_code};
+use crate::print::{self, Column};
+
+/// What `weir usage` takes.
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// The account's id or your own; without: all accounts together.
+    account: Option<String>,
+    /// From when on: `2026-11-01T00:00:00Z`.
+    #[arg(long)]
+    from: Option<String>,
+    /// Until when.
+    #[arg(long)]
+    to: Option<String>,
+    /// The length of a step.
+    #[arg(long, default_value = "hour", value_parser = ["minute", "hour", "day"])]
+    interval: String,
+    /// What to tell apart: `key`, `route`, `class`, `model`, `status`, with commas.
+    #[arg(long)]
+    group_by: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Runs `weir usage`.
+///
+/// # Errors
+///
+/// When the server cannot be reached or standard output is gone.
+pub(crate) fn run(args: &UsageArgs) -> anyhow::Result<ExitCode> {
+    let client = args.target.client()?;
+    let show = || {
+        let path = match &args.account {
+            Some(account) => format!("accounts/{}/usage", client.account(account)?),
+            None => "usage".to_owned(),
+        };
+        let mut query = format!("{path}?interval={}", args.interval);
+        let rest = [("from", &args.from), ("to", &args.to), ("group_by", &args.group_by)];
+        for (name, value) in rest {
+            if let Some(value) = value {
+                query.push_str(&format!("&{name}={}", escape(value)));
+            }
+        }
+        let answer = client.read(&query)?;
+        let series = answer.get("series").and_then(serde_json::Value::as_array);
+        print::rows(series.map_or(&[][..], |series| series), &COLUMNS, args.target.json)?;
+        Ok(())
+    };
+    exit_code(show())
+}
+
+const COLUMNS: [Column; 9] = [
+    ("start", "/start"),
+    ("group", "/group"),
+    ("requests", "/requests"),
+    ("errors", "/errors"),
+    ("limited", "/limited"),
+    ("input", "/input_tokens"),
+    ("output", "/output_tokens"),
+    ("charged", "/charged"),
+    ("p95 ms", "/latency_p95_ms"),
+];

@@ -1,0 +1,211 @@
+//! The admin API as the command line calls it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+/// Where the admin API is and by what key one gets in. The key never stands in an argument.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// Where the admin API is.
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_ADMIN_URL",
+        default_value = "http://127.0.0.1:8081",
+        value_name = "URL"
+    )]
+    admin_url: String,
+    /// The file that holds the admin key; without it the key is read from WEIR_ADMIN_KEY.
+    #[arg(long, global = true, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
+    /// Print JSON, as the API answers.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The admin API.
+pub(crate) struct Client {
+    agent: Agent,
+    base: String,
+    authorization: String,
+}
+
+/// The server refused: its own words, and exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct RefusedByServer {
+    message: String,
+}
+
+impl Target {
+    /// A client of the target.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key.
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        let secret = match &self.admin_key_file {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the admin key from {}", path.display()))?,
+            None => std::env::var("WEIR_ADMIN_KEY").context(
+                "there is no admin key: set WEIR_ADMIN_KEY, or name a file with --admin-key-file",
+            )?,
+        };
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
+        Ok(Client {
+            agent: config.build().into(),
+            base: self.admin_url.trim_end_matches('/').to_owned(),
+            authorization: format!("Bearer {}", secret.trim()),
+        })
+    }
+}
+
+impl Client {
+    /// GETs a path below `/admin/v1/`.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn read(&self, path: &str) -> anyhow::Result<Value> {
+        let call = self.agent.get(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.call())
+    }
+
+    /// POSTs to a path below `/admin/v1/`.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let call = self.agent.post(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.content_type("application/json").send(body.to_string()))
+    }
+
+    /// PATCHes a path below `/admin/v1/`.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let call = self.agent.patch(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.content_type("application/json").send(body.to_string()))
+    }
+
+    /// DELETEs a path below `/admin/v1/`.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        let call = self.agent.delete(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.call())
+    }
+
+    /// Every row of a list, page after page, up to `most`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub(crate) fn list(&self, path: &str, most: usize) -> anyhow::Result<Vec<Value>> {
+        let mut rows = Vec::new();
+        let mut cursor: Option<String> = None;
+        while rows.len() < most {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page = (most - rows.len()).min(PAGE_MAX);
+            let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let mut answer = self.read(&format!("{path}{joint}limit={page}{after}"))?;
+            match answer.get_mut("data").map(Value::take) {
+                Some(Value::Array(data)) => rows.extend(data),
+                _ => anyhow::bail!("the server's answer is no list"),
+            }
+            cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The id of an account that is named by its id or by the operator's own.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`] when there is none.
+    pub(crate) fn account(&self, named: &str) -> anyhow::Result<String> {
+        if named.starts_with("acct_") {
+            return Ok(named.to_owned());
+        }
+        let found = self.list(&format!("accounts?external_id={}", escape(named)), 1)?;
+        let id = found.first().and_then(|account| account.get("id")).and_then(Value::as_str);
+        id.map(str::to_owned).ok_or_else(|| {
+            let message = format!("there is no account with the id or external id `{named}`");
+            RefusedByServer { message }.into()
+        })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/admin/v1/{path}", self.base)
+    }
+
+    fn answer(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Value> {
+        let mut response =
+            sent.with_context(|| format!("cannot reach the admin API at {}", self.base))?;
+        let status = response.status();
+        let text = response.body_mut().read_to_string().context("the answer broke off")?;
+        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(body);
+        }
+        let word = |name: &str| body.get(name).and_then(Value::as_str);
+        let detail = word("detail").unwrap_or("the server gave no reason");
+        let code = body.pointer("/error/code").and_then(Value::as_str).unwrap_or("no code");
+        let help = word("help").map(|help| format!("\n  {help}")).unwrap_or_default();
+        let message = format!("{detail} ({}, {code}){help}", status.as_u16());
+        Err(RefusedByServer { message }.into())
+    }
+}
+
+/// Turns the outcome of a command that talks to a server into its exit code: 3 where the server
+/// refused.
+///
+/// # Errors
+///
+/// Everything that is no refusal of the server.
+pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    match outcome {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<RefusedByServer>() {
+            Some(refused) => {
+                writeln!(std::io::stderr(), "error: {refused}")?;
+                Ok(ExitCode::from(REFUSED))
+            }
+            None => Err(error),
+        },
+    }
+}
+
+/// A value in a query string.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const PAGE_MAX: usize = 100;
+const REFUSED: u8 = 3;
