@@ -1,9 +1,68 @@
-//! s
+//! The admin API: `/admin/v1`, for the operator alone.
+
+mod accounts;
+mod keys;
+mod operations;
+mod wallet;
+
+pub(crate) use self::operations::healthz;
+pub(crate) use self::wallet::entries_page;
+
 use std::sync::Arc;
-/// s
-pub fn router(
-    _e: Arc<weir_engine::engine::Engine>,
-    _s: Arc<crate::settings::ApiSettings>,
-) -> axum::Router {
-    axum::Router::new()
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use weir_engine::engine::Engine;
+
+use crate::settings::{ApiSettings, App};
+use crate::{auth, document, repeat, shell};
+
+/// Everything on the admin listener.
+pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
+    let app = App::new(engine, settings);
+    let (routes, document) = routes().split_for_parts();
+    let routes = routes
+        .route("/admin/v1/openapi.json", document::served(document))
+        .merge(operations::routes())
+        .layer(from_fn_with_state(app.clone(), repeat::once))
+        .layer(from_fn_with_state(app.clone(), auth::admin_only))
+        .layer(from_fn_with_state(app.clone(), shell::surround));
+    routes.with_state(app)
 }
+
+/// What the admin API can do, OpenAPI 3.1.
+pub fn openapi() -> Document {
+    routes().split_for_parts().1
+}
+
+fn routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::with_openapi(Described::openapi()).nest(
+        "/admin/v1",
+        OpenApiRouter::new()
+            .routes(routes!(accounts::create, accounts::list))
+            .routes(routes!(accounts::show, accounts::change, accounts::close))
+            .routes(routes!(accounts::limits))
+            .routes(routes!(keys::create, keys::list))
+            .routes(routes!(keys::show, keys::change, keys::revoke))
+            .routes(routes!(keys::rotate))
+            .routes(routes!(wallet::show, wallet::change))
+            .routes(routes!(wallet::top_up))
+            .routes(routes!(wallet::adjust))
+            .routes(routes!(wallet::entries)),
+    );
+    document::complete(router.get_openapi_mut());
+    router
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Weir admin API",
+    description = "Accounts, keys, wallets and limits, for the operator. Money is a decimal \
+                   string, times are RFC 3339 in UTC. Unknown members are errors.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0"),
+))]
+struct Described;

@@ -1,9 +1,60 @@
-//! s
+//! The customer API: `/weir/v1`, by the customer's own key, on the data plane's listener.
+
+mod own;
+mod pages;
+
 use std::sync::Arc;
-/// s
-pub fn router(
-    _e: Arc<weir_engine::engine::Engine>,
-    _s: Arc<crate::settings::ApiSettings>,
-) -> axum::Router {
-    axum::Router::new()
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use weir_engine::engine::Engine;
+
+use crate::settings::{ApiSettings, App};
+use crate::{admin, document, shell};
+
+/// Everything below the API's prefix on the data plane's listener.
+pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
+    let prefix = settings.api_prefix.clone();
+    let app = App::new(engine, settings);
+    let (routes, document) = routes(&prefix).split_for_parts();
+    let routes = routes
+        .route(&format!("{prefix}/v1/openapi.json"), document::served(document))
+        .route(&format!("{prefix}/healthz"), get(admin::healthz))
+        .route(&format!("{prefix}/errors/{{code}}"), get(pages::error_page))
+        .layer(from_fn_with_state(app.clone(), shell::surround));
+    routes.with_state(app)
 }
+
+/// What the customer API can do below this prefix, OpenAPI 3.1.
+pub fn openapi(prefix: &str) -> Document {
+    routes(prefix).split_for_parts().1
+}
+
+fn routes(prefix: &str) -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::with_openapi(Described::openapi()).nest(
+        &format!("{prefix}/v1"),
+        OpenApiRouter::new()
+            .routes(routes!(own::key))
+            .routes(routes!(own::limits))
+            .routes(routes!(own::wallet))
+            .routes(routes!(own::entries))
+            .routes(routes!(own::prices))
+            .routes(routes!(own::models)),
+    );
+    document::complete(router.get_openapi_mut());
+    router
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Weir customer API",
+    description = "What a key may do, has used and has left. Costs nothing and does not count \
+                   against the plan. Money is a decimal string, times are RFC 3339 in UTC.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0"),
+))]
+struct Described;

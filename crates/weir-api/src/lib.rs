@@ -1,5 +1,31 @@
-//! Control plane.
+//! Control plane: admin API, customer API, webhooks.
+//!
+//! The way through: [`serve`] takes connections, [`shell`] surrounds every request (its id, its
+//! errors), [`auth`] says who asks, [`repeat`] gives repeated POSTs their first answer; [`admin`]
+//! and [`customer`] are the routes, `shape` is what resources look like, and the rules are the
+//! engine's.
+//!
+//! What this crate does not do: no proxied calls, no storage, no decisions.
+
+mod allowance;
+mod time;
+
+pub mod settings;
+
+mod problem;
+
+mod answer;
+mod request;
+
+mod document;
+
+mod shape;
+
+mod auth;
+mod repeat;
+mod shell;
+
 pub mod admin;
 pub mod customer;
+
 pub mod serve;
-pub mod settings;

@@ -1,9 +1,95 @@
-//! s
-/// s
-pub async fn serve(
-    _l: tokio::net::TcpListener,
-    _r: axum::Router,
-    s: impl Future<Output = ()> + Send + 'static,
-) {
-    s.await
+//! Serves a router on a listener: bounded connections, heads and patience; ends gracefully.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Serves until `shutdown` resolves, then lets running requests end, at most [`GRACE`].
+///
+/// At most [`CONNECTIONS_MAX`] connections are open at a time; others wait unaccepted. A request
+/// head may have 64 KiB and must be there within 10 s.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    let builder = builder();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&connections).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        // Answers are small: waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection to the API ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests to the API were cut off at the end");
+    }
 }
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(Duration::from_secs(20)))
+        .max_concurrent_streams(64)
+        .max_header_list_size(64 << 10);
+    builder
+}
+
+/// Errors of one connection pass; without file descriptors, some must close first.
+async fn pause_after(error: &io::Error) {
+    let of_peer = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    );
+    if !of_peer {
+        tracing::error!(%error, "cannot accept connections to the API");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// How many connections are open at most.
+pub const CONNECTIONS_MAX: usize = 512;
+/// How long running requests may take to end.
+pub const GRACE: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_BYTES_MAX: usize = 64 << 10;

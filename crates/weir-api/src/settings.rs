@@ -1,21 +1,80 @@
-//! s
+//! What the control plane is told at start.
+
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
-/// s
-pub trait ConfigControl: Send + Sync {}
-/// s
+
+use http::HeaderName;
+use weir_engine::engine::Engine;
+use weir_engine::secret::SecretDigest;
+use weir_wire::error::Links;
+
+use crate::allowance::Allowances;
+
+/// What the control plane is told at start.
+#[derive(Clone)]
 pub struct ApiSettings {
-    /// s
+    /// Where Weir's own pages begin on the data plane's listener: `/weir`.
     pub api_prefix: String,
-    /// s
-    pub links: weir_wire::error::Links,
-    /// s
+    /// Where error pages and support are found.
+    pub links: Links,
+    /// Where wallets are topped up.
     pub top_up_url: Option<String>,
-    /// s
-    pub auth_headers: Vec<http::HeaderName>,
-    /// s
-    pub admin_key: weir_engine::secret::SecretDigest,
-    /// s
+    /// Headers that may hold a customer's key; the first one present counts.
+    pub auth_headers: Vec<HeaderName>,
+    /// Digest of the operator's own key: the owner's.
+    pub admin_key: SecretDigest,
+    /// The metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// s
+    /// The running configuration, where the process has one.
     pub config: Option<Arc<dyn ConfigControl>>,
+}
+
+/// The running configuration as the API shows and changes it. All functions may block.
+pub trait ConfigControl: Send + Sync {
+    /// The configuration in force, with its secrets left out.
+    fn show(&self) -> serde_json::Value;
+
+    /// What a new file's text would change.
+    ///
+    /// # Errors
+    ///
+    /// The file's errors as text, with their places.
+    fn diff(&self, text: &str) -> Result<serde_json::Value, String>;
+
+    /// Reads the file again and puts it in force.
+    ///
+    /// # Errors
+    ///
+    /// Why the old one stays, as text.
+    fn reload(&self) -> Result<serde_json::Value, String>;
+}
+
+/// Where a request comes from, behind trusted proxies: put into the request's extensions by
+/// whoever serves the customer API. Keys that are bound to addresses are refused without it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) settings: Arc<ApiSettings>,
+    pub(crate) allowances: Arc<Allowances>,
+}
+
+impl App {
+    pub(crate) fn new(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Self {
+        Self { engine, settings, allowances: Arc::default() }
+    }
+}
+
+impl fmt::Debug for ApiSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiSettings")
+            .field("api_prefix", &self.api_prefix)
+            .field("links", &self.links)
+            .field("auth_headers", &self.auth_headers)
+            .finish_non_exhaustive()
+    }
 }

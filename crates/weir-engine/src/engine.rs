@@ -42,6 +42,8 @@ pub struct Engine {
     pub(crate) dirty: Mutex<Vec<Arc<AccountCell>>>,
     /// Changes through the API take turns: each is checked, made durable, then shown.
     pub(crate) changes: tokio::sync::Mutex<()>,
+    /// When the process began: what was in progress before is not any more.
+    pub(crate) started_at: Timestamp,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
 }
@@ -64,8 +66,10 @@ impl Engine {
         journal: Journal,
     ) -> Self {
         let number = policy.number();
+        let started_at = clock.now();
         Self {
             clock,
+            started_at,
             settings,
             policy: ArcSwap::from_pointee(policy),
             names: Mutex::new(names),

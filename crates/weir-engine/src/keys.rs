@@ -84,6 +84,7 @@ impl Engine {
         if self.keys.pin().contains_key(&digest) {
             return Err(ChangeError::Conflict("a key with this secret exists".to_owned()));
         }
+        let now = self.now().micros();
         let record = KeyRecord {
             name: new.name,
             kind: kind.name().to_owned(),
@@ -98,7 +99,8 @@ impl Engine {
             expires_at_us: new.expires_at.map(Timestamp::micros),
             revoked_at_us: None,
             rotated_to: None,
-            created_at_us: self.now().micros(),
+            created_at_us: now,
+            updated_at_us: now,
             revision: 1,
         };
         let id = KeyId(self.next_id());
@@ -173,6 +175,7 @@ impl Engine {
             hint,
             rotated_to: None,
             created_at_us: now.micros(),
+            updated_at_us: now.micros(),
             revision: 1,
             ..state.record.clone()
         };
@@ -205,6 +208,7 @@ impl Engine {
         let mut record = before.record.clone();
         change(&mut record)?;
         record.revision += 1;
+        record.updated_at_us = self.now().micros();
         let mut state = self.key_state(id, cell.account.id, record)?;
         self.put_key(&cell.account, id, &state.record, told).await?;
         let mut live = cell.account.live.lock();

@@ -30,6 +30,9 @@ pub mod ticket;
 
 pub mod call;
 
+pub mod idempotency;
+pub mod look;
+
 pub mod accounts;
 pub mod credit;
 pub mod keys;

@@ -90,6 +90,8 @@ pub struct KeyRecord {
     pub rotated_to: Option<String>,
     /// When it was made, in microseconds since the Unix epoch.
     pub created_at_us: i64,
+    /// When it was last changed, in microseconds since the Unix epoch.
+    pub updated_at_us: i64,
     /// How often it was changed, plus one.
     pub revision: u64,
 }

@@ -1,0 +1,128 @@
+//! Who asks: the operator by the admin key, a customer by a key of theirs.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use subtle::ConstantTimeEq;
+use weir_core::key::{Key, KeyType};
+use weir_engine::cell::{AccountCell, KeyCell};
+use weir_engine::secret::SecretDigest;
+use weir_wire::error::Code;
+
+use crate::problem::Problem;
+use crate::settings::{App, ClientAddress};
+
+/// A customer who is known by a valid key.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) key: Arc<KeyCell>,
+}
+
+impl Caller {
+    /// Whose key it is. Everything that a customer sees or does is of this account.
+    pub(crate) fn account(&self) -> &Arc<AccountCell> {
+        &self.key.account
+    }
+}
+
+/// Lets nothing of the admin API pass without an admin key.
+pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/admin/") {
+        return next.run(request).await;
+    }
+    match check_admin(&app, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn check_admin(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(secret) = secret(headers, &[AUTHORIZATION]) else {
+        let detail = "No admin key was sent. Send it as `Authorization: Bearer <admin key>`.";
+        return Err(Problem::new(Code::MissingKey, detail));
+    };
+    let sent = SecretDigest::of(secret.as_bytes());
+    // Digests of random secrets could be compared in any way; this one leaves nothing to discuss.
+    if bool::from(sent.0.ct_eq(&app.settings.admin_key.0)) {
+        return Ok(());
+    }
+    let detail = if app.engine.identify(secret).is_some() {
+        "This is a customer's key. The admin API takes the operator's admin key only."
+    } else {
+        "This is not the admin key."
+    };
+    Err(Problem::new(Code::InvalidKey, detail))
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let missing = || {
+            let detail = "No API key was sent. Send yours as `Authorization: Bearer <key>`.";
+            Problem::new(Code::MissingKey, detail)
+        };
+        identify(parts, app)?.ok_or_else(missing)
+    }
+}
+
+impl OptionalFromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, Problem> {
+        identify(parts, app)
+    }
+}
+
+/// The customer of a request, if it names one; a key that is named must be valid.
+fn identify(parts: &Parts, app: &App) -> Result<Option<Caller>, Problem> {
+    let Some(secret) = secret(&parts.headers, &app.settings.auth_headers) else {
+        return Ok(None);
+    };
+    let unknown = || Problem::new(Code::InvalidKey, "This API key is not known.");
+    let key = app.engine.identify(secret).ok_or_else(unknown)?;
+    let now = app.engine.now();
+    let state = key.state.load();
+    state.key.check_valid(now)?;
+    if state.key.allowed_ips.is_some() {
+        let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+        let forbidden = address.is_none_or(|address| !is_allowed(&state.key, address));
+        if forbidden {
+            let detail = "This key may not be used from this address.";
+            return Err(Problem::new(Code::AddressForbidden, detail));
+        }
+    }
+    if state.key.kind == KeyType::Read && !parts.method.is_safe() {
+        let detail = format!("This is a read key, and {} is not a reading method.", parts.method);
+        return Err(Problem::new(Code::KeyTypeForbidden, detail));
+    }
+    if key.account.record.load().suspended && !parts.method.is_safe() {
+        let detail = "The account of this key is suspended.";
+        return Err(Problem::new(Code::AccountSuspended, detail));
+    }
+    drop(state);
+    if let Err(wait) = app.allowances.take(key.id, now) {
+        let detail = "This key asks too often. These requests are free and have a limit of their \
+                      own, apart from the plan.";
+        return Err(Problem::new(Code::RateLimitExceeded, detail).retry(wait));
+    }
+    Ok(Some(Caller { key }))
+}
+
+fn is_allowed(key: &Key, address: std::net::IpAddr) -> bool {
+    let blocks = key.allowed_ips.as_deref();
+    blocks.is_none_or(|blocks| blocks.iter().any(|block| block.contains(address)))
+}
+
+/// The secret in the first of `names` that is present; `Bearer ` before it is optional.
+fn secret<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
+    let value = names.iter().find_map(|name| headers.get(name))?;
+    let text = value.to_str().unwrap_or_default().trim();
+    let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+    Some(scheme.map_or(text, |_| text[7..].trim_start()))
+}

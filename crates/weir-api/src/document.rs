@@ -1,0 +1,98 @@
+//! The parts of the OpenAPI documents that no handler says by itself.
+
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use http::HeaderMap;
+use serde_json::json;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, schema::Schema,
+};
+
+use crate::answer::Shown;
+use crate::settings::App;
+
+/// Adds what holds for every operation: how to authenticate, and that everything else that can
+/// be answered is an error document.
+pub(crate) fn complete(document: &mut OpenApi) {
+    let components = document.components.get_or_insert_with(Components::new);
+    components.schemas.insert("Error".to_owned(), error_schema());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            let error = ResponseBuilder::new()
+                .description("The request was refused, or failed.")
+                .content(
+                    "application/problem+json",
+                    ContentBuilder::new()
+                        .schema(Some(RefOr::Ref(Ref::from_schema_name("Error"))))
+                        .build(),
+                )
+                .build();
+            operation.responses.responses.insert("default".to_owned(), RefOr::T(error));
+            if operation.security.is_none() {
+                let bearer = SecurityRequirement::new("bearer", Vec::<String>::new());
+                operation.security = Some(vec![bearer]);
+            }
+        }
+    }
+}
+
+/// Serves a document with its ETag.
+pub(crate) fn served(document: OpenApi) -> MethodRouter<App> {
+    get(move |State(app): State<App>, headers: HeaderMap| {
+        let shown = Shown::plain(document.clone());
+        async move { shown.answer(&headers, app.engine.now()) as Response }
+    })
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
+    [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+}
+
+fn error_schema() -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+    let inner = ObjectBuilder::new()
+        .property("message", text())
+        .property("type", text())
+        .property("code", text().description(Some("The stable code.")))
+        .required("message")
+        .required("type")
+        .required("code")
+        .build();
+    let schema = ObjectBuilder::new()
+        .description(Some(
+            "Problem details (RFC 9457) with the envelope that OpenAI's clients read.",
+        ))
+        .property("type", text().description(Some("A page that says what the code means.")))
+        .property("title", text())
+        .property("status", ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)))
+        .property("detail", text().description(Some("What happened in this case.")))
+        .property("request_id", text())
+        .property("help", text().description(Some("What to do.")))
+        .property("support_url", text())
+        .property("error", inner)
+        .required("type")
+        .required("title")
+        .required("status")
+        .required("detail")
+        .required("request_id")
+        .required("help")
+        .required("error")
+        .examples([json!({
+            "type": "/weir/errors/not_found", "title": "There is no such resource", "status": 404,
+            "detail": "There is no such resource.", "request_id": "req_1",
+            "help": "Check the id; a resource of another account is not visible either.",
+            "error": {
+                "message": "There is no such resource.", "type": "not_found_error",
+                "code": "not_found", "param": null,
+            },
+        })])
+        .build();
+    RefOr::T(schema.into())
+}

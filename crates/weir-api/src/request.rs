@@ -1,0 +1,166 @@
+//! What a request says: its body, query, path and preconditions, read strictly.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::header::{CONTENT_TYPE, IF_MATCH};
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use weir_wire::error::Code;
+
+use crate::problem::{Problem, sentence};
+use crate::settings::App;
+
+/// A JSON body. Members that the type does not know are refused by name.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// The query. Parameters that the type does not know are refused by name.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// The id in the path; one that cannot be an id is as unknown as one that is not in use.
+#[derive(Debug)]
+pub(crate) struct Id<T>(pub(crate) T);
+
+/// The revision that `If-Match` names; `None` without the header or with `*`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IfMatch(pub(crate) Option<u64>);
+
+/// A member of a partial change: left out, set to nothing, or set.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Change<T> {
+    /// It stays.
+    #[default]
+    Absent,
+    /// It goes.
+    Null,
+    /// It becomes this.
+    To(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::To))
+    }
+}
+
+impl<T> Change<T> {
+    /// Makes the change to an optional value.
+    pub(crate) fn apply(self, to: &mut Option<T>) {
+        match self {
+            Self::Absent => {}
+            Self::Null => *to = None,
+            Self::To(value) => *to = Some(value),
+        }
+    }
+
+    /// The same with another kind of value.
+    pub(crate) fn try_map<U, E>(self, map: impl FnOnce(T) -> Result<U, E>) -> Result<Change<U>, E> {
+        Ok(match self {
+            Self::Absent => Change::Absent,
+            Self::Null => Change::Null,
+            Self::To(value) => Change::To(map(value)?),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _app: &App) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(is_json) {
+            let detail = "The body must be JSON, with `Content-Type: application/json`.";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        let bytes = read_body(request).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|why| unreadable(&why.to_string()))
+    }
+}
+
+/// Reads a body in full.
+pub(crate) async fn read_body(request: Request) -> Result<bytes::Bytes, Problem> {
+    let limited = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+            Code::RequestTooLarge,
+            format!("The body may have at most {BODY_BYTES_MAX} bytes."),
+        )),
+        Ok(Err(_)) => Err(Problem::new(Code::InvalidRequest, "The body broke off before its end.")),
+        Err(_) => Err(Problem::new(
+            Code::RequestTimeout,
+            format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs()),
+        )),
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|why| {
+            let text = why.body_text();
+            let text = text.rsplit_once("query string: ").map_or(&*text, |(_, reason)| reason);
+            unreadable(text)
+        })
+    }
+}
+
+impl<T: std::str::FromStr + Send> FromRequestParts<App> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, app).await;
+        let text = path.map_err(|_| Problem::not_found("resource"))?;
+        text.parse().map(Self).map_err(|_| Problem::not_found("resource"))
+    }
+}
+
+impl FromRequestParts<App> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(IF_MATCH) else { return Ok(Self(None)) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Self(None));
+        }
+        // An ETag is the revision and a digest of what is shown; only the first is matched, since
+        // what is shown beside it (when a key was used last) is nobody's change.
+        let revision = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'))
+            .and_then(|tag| tag.split('.').next()?.parse().ok());
+        revision.map(|revision| Self(Some(revision))).ok_or_else(|| {
+            Problem::new(Code::PreconditionFailed, "If-Match names no ETag of this resource.")
+        })
+    }
+}
+
+fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// What a reader of JSON or of a query could not read; names the member if the reader does.
+fn unreadable(why: &str) -> Problem {
+    let problem = Problem::new(Code::InvalidRequest, sentence(why));
+    let named = ["unknown field `", "missing field `", "duplicate field `"];
+    let param = named.iter().find_map(|start| {
+        let (_, rest) = why.split_once(start)?;
+        rest.split_once('`').map(|(name, _)| name)
+    });
+    match param {
+        Some(param) => problem.param(param),
+        None => problem,
+    }
+}
+
+/// The largest JSON body.
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,0 +1,8 @@
+//! What resources look like on the wire, made from what the engine has.
+
+pub(crate) mod account;
+pub(crate) mod check;
+pub(crate) mod key;
+pub(crate) mod limit;
+pub(crate) mod price;
+pub(crate) mod wallet;

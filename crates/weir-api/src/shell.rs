@@ -1,0 +1,88 @@
+//! What surrounds every request of the control plane: its id, its errors, its bounds.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{ALLOW, CACHE_CONTROL, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use weir_wire::error::Code;
+use weir_wire::header as ours;
+
+use crate::problem::Problem;
+use crate::settings::App;
+
+/// Runs a request in a task of its own, so that a change is never cut in half by a client that
+/// hangs up, and a panic costs one answer; writes errors as documents.
+pub(crate) async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(request_id = id, %error, path, "a handler of the API panicked");
+            axum::response::IntoResponse::into_response(Problem::new(
+                Code::InternalError,
+                "The request failed on our side.",
+            ))
+        }
+    };
+    let problem = response
+        .extensions_mut()
+        .remove::<Problem>()
+        .or_else(|| unworded(&response, &method, &path));
+    if let Some(problem) = problem {
+        let allow = response.headers_mut().remove(ALLOW);
+        response = problem.render(&id, &app.settings.links);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+        }
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(CACHE_CONTROL) {
+        let reads = method == Method::GET || method == Method::HEAD;
+        let kept = if reads { "private, no-cache" } else { "no-store" };
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
+    }
+    response
+}
+
+/// Errors that the router answers by a status alone.
+fn unworded(response: &Response, method: &Method, path: &str) -> Option<Problem> {
+    match response.status() {
+        StatusCode::NOT_FOUND => {
+            Some(Problem::new(Code::RouteNotFound, format!("There is no `{path}` here.")))
+        }
+        StatusCode::METHOD_NOT_ALLOWED => Some(Problem::new(
+            Code::MethodNotAllowed,
+            format!("`{path}` does not support {method}."),
+        )),
+        _ => None,
+    }
+}
+
+/// The client's id if it is a sane token, else a new one.
+fn request_id(request: &Request) -> String {
+    let sane = |value: &HeaderValue| {
+        let text = value.to_str().ok()?;
+        let sane = !text.is_empty()
+            && text.len() <= 128
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte));
+        sane.then(|| text.to_owned())
+    };
+    request.headers().get(ours::X_REQUEST_ID).and_then(sane).unwrap_or_else(|| {
+        let mut bytes = [0_u8; 12];
+        // Without random bytes ids repeat, which harms nobody: they only find lines in a log.
+        let _ = getrandom::fill(&mut bytes);
+        format!("req_{}", hex::encode(bytes))
+    })
+}
+
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");

@@ -1,0 +1,138 @@
+//! Idempotency keys: a repeated request takes effect once and gets the first answer again.
+
+use serde_json::{Map, Value};
+use weir_core::id::AccountId;
+use weir_core::time::{Span, Timestamp};
+use weir_store::error::CommitError;
+use weir_store::op::{Answer, Idempotency, IdempotencyKey, Op, Urgency};
+
+use crate::change::ChangeError;
+use crate::engine::Engine;
+
+/// What a request with an idempotency key shall do.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is the first: do it, then [`Engine::keep_answer`] or [`Engine::release`].
+    Fresh(Claim),
+    /// It was done: give this answer again.
+    Done(Kept),
+    /// The first is still running.
+    Running,
+    /// The key was used for another request.
+    Mismatch,
+}
+
+/// The duty to answer under an idempotency key, or to release it.
+#[derive(Debug)]
+#[must_use = "a claim that is neither answered nor released blocks its key for a day"]
+pub struct Claim {
+    key: IdempotencyKey,
+    fingerprint: Box<[u8]>,
+    created_at: Timestamp,
+}
+
+/// An answer as it is given again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// The status.
+    pub status: u16,
+    /// The headers that are given again.
+    pub headers: Map<String, Value>,
+    /// The body; `None` if it was too large to keep.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Engine {
+    /// Takes a key for a request of `owner` (account 0 is the operator) whose `fingerprint` tells
+    /// it from others. Durable before it is returned, so that it holds across a crash; a key whose
+    /// request died with the process is taken anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] where the store fails.
+    pub async fn claim(
+        &self,
+        owner: AccountId,
+        key: &str,
+        fingerprint: &[u8],
+    ) -> Result<Claimed, ChangeError> {
+        let key = IdempotencyKey { account: owner, key: key.into() };
+        let claim = Claim { key, fingerprint: fingerprint.into(), created_at: self.now() };
+        let taken = self.journal.commit(Urgency::Fresh, vec![Op::Claim(claim.row(None))]).await;
+        match taken {
+            Ok(_) => return Ok(Claimed::Fresh(claim)),
+            Err(CommitError::AlreadyClaimed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let key = claim.key.clone();
+        let Some(found) = self.read(move |reader| reader.idempotency(&key)).await? else {
+            return Ok(Claimed::Running); // released in this moment
+        };
+        if found.fingerprint != claim.fingerprint {
+            return Ok(Claimed::Mismatch);
+        }
+        match found.answer {
+            Some(answer) => Ok(Claimed::Done(Kept {
+                status: answer.status,
+                headers: serde_json::from_str(&answer.headers).unwrap_or_default(),
+                body: answer.body.map(Into::into),
+            })),
+            None if found.created_at < self.started_at => self.take_over(claim).await,
+            None => Ok(Claimed::Running),
+        }
+    }
+
+    /// Keeps the answer for a day.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] where the store fails.
+    pub async fn keep_answer(&self, claim: Claim, kept: Kept) -> Result<(), ChangeError> {
+        let answer = Answer {
+            status: kept.status,
+            headers: Value::Object(kept.headers).to_string(),
+            body: kept.body.map(Into::into),
+        };
+        let row = claim.row(Some(answer));
+        self.journal.commit(Urgency::Settlement, vec![Op::Answer(row)]).await?;
+        Ok(())
+    }
+
+    /// Frees the key: its request changed nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] where the store fails.
+    pub async fn release(&self, claim: Claim) -> Result<(), ChangeError> {
+        self.journal.commit(Urgency::Settlement, vec![Op::Release(claim.key)]).await?;
+        Ok(())
+    }
+
+    async fn take_over(&self, claim: Claim) -> Result<Claimed, ChangeError> {
+        let _turn = self.changes.lock().await;
+        let key = claim.key.clone();
+        let found = self.read(move |reader| reader.idempotency(&key)).await?;
+        if found.is_some_and(|found| found.created_at >= self.started_at) {
+            return Ok(Claimed::Running); // another repetition was faster
+        }
+        let ops = vec![Op::Release(claim.key.clone()), Op::Claim(claim.row(None))];
+        match self.journal.commit(Urgency::Fresh, ops).await {
+            Ok(_) => Ok(Claimed::Fresh(claim)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Claim {
+    fn row(&self, answer: Option<Answer>) -> Idempotency {
+        Idempotency {
+            key: self.key.clone(),
+            fingerprint: self.fingerprint.clone(),
+            answer,
+            created_at: self.created_at,
+            expires_at: self.created_at.plus(KEPT_FOR),
+        }
+    }
+}
+
+const KEPT_FOR: Span = Span::from_secs(86_400);
