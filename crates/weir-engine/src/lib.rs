@@ -18,6 +18,10 @@ pub mod tally;
 mod journal;
 mod running;
 
+mod alarm;
+pub mod event_type;
+pub mod webhook;
+
 pub mod cell;
 
 pub mod engine;
@@ -29,6 +33,10 @@ mod snapshot;
 pub mod ticket;
 
 pub mod call;
+
+pub mod outbox;
+mod tell;
+pub mod webhooks;
 
 pub mod accounts;
 pub mod credit;
