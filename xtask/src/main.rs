@@ -2,6 +2,8 @@
 
 mod step;
 
+mod bench;
+
 mod tidy;
 
 mod sdk;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["test"] => test::run(&root(), test::Extent::Everything),
         ["test", "--quick"] => test::run(&root(), test::Extent::WithoutSdks),
+        ["bench", options @ ..] => bench::run(&root(), options),
         ["tidy"] => tidy::run(&root()),
         _ => {
             // Nothing is left to be done when stderr is gone too.
@@ -50,5 +53,8 @@ const HELP: &str = "\
 usage: cargo xtask VERB
 
   test [--quick]  format, house rules, lints, and every test; --quick leaves out the SDKs
+  bench [proxy|priced|sse|idle|start|all]
+        [--rounds N] [--seconds N] [--pin] [--quick] [--weir BINARY] [--json FILE]
+                  what Weir costs beside nginx before the same upstream (docs/performance.md)
   tidy            the house rules alone: layers, imports, file lengths, banned words
 ";

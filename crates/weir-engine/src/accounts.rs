@@ -16,12 +16,14 @@ use weir_core::plan::Limit;
 use weir_core::policy::Policy;
 use weir_store::op::{Delete, Expected, Op, Put, Urgency};
 
+use crate::alarm::AlarmLevels;
 use crate::cell::{AccountCell, KeyCell, Live, Totals};
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
 use crate::own::account_limit;
 use crate::record::{AccountRecord, kind};
+use crate::webhooks::delete_webhook;
 
 /// What a new account shall be.
 #[derive(Clone, Debug, Default)]
@@ -129,8 +131,13 @@ impl Engine {
         let cell = self.account(id).ok_or(ChangeError::NotFound)?;
         let keys: Vec<Arc<KeyCell>> = cell.live.lock().keys.clone();
         let mut ops: Vec<Op> = keys.iter().map(|key| delete(kind::KEY, key.id.0)).collect();
+        let webhooks = self.webhooks_of(Some(id));
+        ops.extend(webhooks.iter().map(|webhook| delete_webhook(webhook.id)));
         ops.push(delete(kind::ACCOUNT, id.0));
         self.journal.commit(Urgency::Fresh, ops).await?;
+        for webhook in &webhooks {
+            self.webhooks.remove(webhook.id);
+        }
         for key in &keys {
             self.keys.pin().remove(&key.state.load().digest);
             self.key_ids.pin().remove(&key.id);
@@ -215,6 +222,7 @@ impl Engine {
             last_entry: Seq(0),
             keys: Vec::new(),
             gone: false,
+            alarms: AlarmLevels::default(),
         };
         let record = ArcSwap::from_pointee(record);
         Ok(Arc::new(AccountCell {

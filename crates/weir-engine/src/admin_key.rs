@@ -23,12 +23,12 @@ struct AdminKeyRow {
 }
 
 impl Engine {
-    /// The key that an earlier start made, or a new one. Blocks on the disk: for the start only.
+    /// The key that an earlier start made, or a new one. Reads from the disk: for the start only.
     ///
     /// # Errors
     ///
     /// [`ChangeError`] when the store cannot be read or written.
-    pub fn own_admin_key(&self) -> Result<AdminKey, ChangeError> {
+    pub async fn own_admin_key(&self) -> Result<AdminKey, ChangeError> {
         let reader = self.journal.store().reader();
         let kept = reader.resource(KIND, ID).map_err(ChangeError::Unreadable)?;
         let digest = kept
@@ -42,7 +42,7 @@ impl Engine {
         let body = serde_json::to_string(&AdminKeyRow { digest: digest.to_hex() })?;
         let (at, expected) = (self.now(), Expected::Any);
         let put = Op::Put(Put { kind: KIND, id: ID, account: None, at, body, expected });
-        self.journal.commit(Urgency::Fresh, vec![put]).wait()?;
+        self.journal.commit(Urgency::Fresh, vec![put]).await?;
         Ok(AdminKey { digest, fresh: Some(secret) })
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_core::account::{Owner, Slot};
-use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq};
+use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq, WebhookId};
 use weir_core::ledger::Entry;
 use weir_core::names::LimitNames;
 use weir_core::policy::Policy;
@@ -25,6 +25,8 @@ use crate::engine::{Engine, EngineSettings};
 use crate::journal::Journal;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord, kind};
 use crate::snapshot::WalletRow;
+use crate::webhook::Webhook;
+use crate::{outbox, webhooks};
 
 /// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,7 @@ impl Engine {
         engine.load_accounts(&loaded)?;
         engine.load_keys(&loaded)?;
         engine.load_boosts(&loaded)?;
+        engine.load_webhooks(&loaded)?;
         engine.load_wallets(&loaded)?;
         engine.load_windows(&loaded.windows);
         engine.rebuild_usage(&loaded)?;
@@ -147,6 +150,19 @@ impl Engine {
             let plan = account.record.load().plan.clone();
             self.entitle(&mut live, &self.policy(), &plan, now);
         }
+        Ok(())
+    }
+
+    fn load_webhooks(&self, loaded: &Loaded) -> Result<(), BootError> {
+        let mut records = Vec::new();
+        loaded.resources(webhooks::KIND, |resource| records.push(resource))?;
+        for resource in records {
+            let id = WebhookId(resource.id);
+            self.skip_ids(id.0);
+            let record = read("webhook", id, &resource.body)?;
+            self.webhooks.put(Webhook { id, account: resource.account, record });
+        }
+        loaded.resources(outbox::KIND, |resource| self.load_outbox(&resource.body))?;
         Ok(())
     }
 

@@ -124,13 +124,17 @@ impl Engine {
                     bound.output = lower;
                     clamped = Some(lower);
                 }
-                Err(why) => return refused(Why::Rules(why), &live, wanted, route, clock),
+                Err(why) => {
+                    self.alarm(&mut live, &why, clock);
+                    return refused(Why::Rules(why), &live, wanted, route, clock);
+                }
             }
         };
         let (grant, worth, tokens) = grant;
         let at = live.account.latest();
         let ask = ask_of(wanted, route, &bound, worth, charged);
         let views = live.account.views(&ask, at);
+        self.alarms.passed(&mut live.alarms, cell.id, &views, at);
         let available = charged_available(&live, at);
         self.touch(cell);
         drop(live);
@@ -173,11 +177,19 @@ impl Engine {
         let ask = ask_of(wanted, route, &wanted.bound, Nano::ZERO, false);
         match live.account.peek(&ask, clock) {
             Ok(()) => Ok(()),
-            Err(why) => match refused(Why::Rules(why), &live, wanted, route, clock) {
-                Admission::Refused(refused) => Err(refused),
-                Admission::Granted(_) | Admission::Stale => Ok(()),
-            },
+            Err(why) => {
+                self.alarm(&mut live, &why, clock);
+                match refused(Why::Rules(why), &live, wanted, route, clock) {
+                    Admission::Refused(refused) => Err(refused),
+                    Admission::Granted(_) | Admission::Stale => Ok(()),
+                }
+            }
         }
+    }
+
+    fn alarm(&self, live: &mut Live, why: &Refusal, clock: Timestamp) {
+        let (account, now) = (live.account.id, live.account.latest().max(clock));
+        self.alarms.refused(&mut live.alarms, account, why, now);
     }
 }
 

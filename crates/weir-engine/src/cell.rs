@@ -15,6 +15,7 @@ use weir_core::price::Contract;
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
 
+use crate::alarm::AlarmLevels;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord};
 use crate::secret::SecretDigest;
 
@@ -47,6 +48,8 @@ pub(crate) struct Live {
     pub(crate) keys: Vec<Arc<KeyCell>>,
     /// Whether the account was deleted while calls were in flight.
     pub(crate) gone: bool,
+    /// Which limits have told how full they are.
+    pub(crate) alarms: AlarmLevels,
 }
 
 /// What was used of each price since the billing period began.

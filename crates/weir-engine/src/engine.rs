@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use weir_core::entitlement::Entitlement;
-use weir_core::id::{AccountId, KeyId, PolicyNumber};
+use weir_core::id::{AccountId, EventId, KeyId, PolicyNumber};
 use weir_core::money::Nano;
 use weir_core::names::LimitNames;
 use weir_core::plan::Boost;
@@ -17,12 +17,14 @@ use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
+use crate::alarm::Alarms;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
+use crate::webhook::Webhooks;
 
 /// The live state of everything.
 #[derive(Debug)]
@@ -44,6 +46,10 @@ pub struct Engine {
     pub(crate) changes: tokio::sync::Mutex<()>,
     /// When the process began: what was in progress before is not any more.
     pub(crate) started_at: Timestamp,
+    pub(crate) webhooks: Webhooks,
+    /// The last event that has become deliveries.
+    pub(crate) outbox: tokio::sync::Mutex<EventId>,
+    pub(crate) alarms: Alarms,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
 }
@@ -82,6 +88,9 @@ impl Engine {
             tallies: Tallies::default(),
             dirty: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
+            webhooks: Webhooks::default(),
+            outbox: tokio::sync::Mutex::default(),
+            alarms: Alarms::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
         }

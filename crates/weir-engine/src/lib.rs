@@ -18,6 +18,10 @@ pub mod tally;
 mod journal;
 mod running;
 
+mod alarm;
+pub mod event_type;
+pub mod webhook;
+
 pub mod cell;
 
 pub mod engine;
@@ -32,6 +36,9 @@ pub mod call;
 
 pub mod idempotency;
 pub mod look;
+pub mod outbox;
+mod tell;
+pub mod webhooks;
 
 pub mod accounts;
 pub mod credit;

@@ -96,6 +96,17 @@ pub struct Settled {
     pub at: Timestamp,
 }
 
+/// Where limits and wallet stand after a call was given back.
+#[derive(Debug)]
+pub struct Voided {
+    /// Its limits.
+    pub views: Views,
+    /// What the wallet has, on plans that are charged.
+    pub available: Option<Nano>,
+    /// When it was given back.
+    pub at: Timestamp,
+}
+
 impl Ticket {
     pub(crate) fn of(open: Open) -> Self {
         Self(Some(Box::new(open)))
@@ -173,11 +184,9 @@ impl Ticket {
         self.0.take().map(|open| open.settle(outcome))
     }
 
-    /// Gives everything back: the call was never sent.
-    pub fn void(mut self) {
-        if let Some(open) = self.0.take() {
-            open.void();
-        }
+    /// Gives everything back: the call was never sent. Tells where limits and wallet stand then.
+    pub fn void(mut self) -> Option<Voided> {
+        self.0.take().and_then(|open| open.void())
     }
 
     #[expect(
@@ -193,7 +202,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let Some(open) = self.0.take() else { return };
         if !open.sent {
-            return open.void();
+            let _nobody_asks = open.void();
+            return;
         }
         let produced = open.running.as_ref().map(|running| running.noted()).unwrap_or_default();
         let flags = Flags::UPSTREAM_BROKE;
@@ -277,13 +287,19 @@ impl Open {
         self.policy.prices().offer(name, self.contract.as_deref(), self.at).ok()
     }
 
-    fn void(mut self) {
+    fn void(mut self: Box<Self>) -> Option<Voided> {
         let grant = std::mem::take(&mut self.grant);
-        let Some(route) = self.route() else { return };
+        let route = self.route()?;
         let mut live = self.key.account.live.lock();
         let clock = self.engine.now();
-        live.account.void(grant, &self.ask(route), clock);
+        let ask = self.ask(route);
+        live.account.void(grant, &ask, clock);
+        let at = live.account.latest().max(clock);
+        let views = live.account.views(&ask, at);
+        let available = charged_available(&live, at);
+        drop(live);
         self.engine.touch(&self.key.account);
+        Some(Voided { views, available, at })
     }
 
     fn settle(mut self: Box<Self>, outcome: &Outcome) -> Settled {
@@ -314,10 +330,10 @@ impl Open {
             let posting = self.posting(&bill, hold.amount(), counted);
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);
-            settled.available = charged_available(&live, now);
         } else {
             engine.tallies.count(&counted);
         }
+        settled.available = charged_available(&live, now);
         if let Some(route) = self.route() {
             settled.views = live.account.views(&self.ask(route), now);
         }

@@ -8,7 +8,7 @@ use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
 use weir_core::usage::{Meter, Usage};
 use weir_engine::clock::instant;
-use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket};
+use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::{Code, Links};
 
 use crate::refuse::{Context, Dialect, Failure};
@@ -80,10 +80,8 @@ impl Duty {
         ticket.settle(outcome)
     }
 
-    pub(crate) fn void(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.void();
-        }
+    pub(crate) fn void(&mut self) -> Option<Voided> {
+        self.ticket.take().and_then(Ticket::void)
     }
 }
 

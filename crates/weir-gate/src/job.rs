@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body::SizeHint;
+use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{mpsc, oneshot};
 use weir_core::admit::Views;
@@ -14,7 +14,7 @@ use weir_core::money::Nano;
 use weir_core::policy::OnDisconnect;
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
-use weir_engine::ticket::{Outcome, Ticket};
+use weir_engine::ticket::{Outcome, Ticket, Voided};
 use weir_wire::error::Code;
 use weir_wire::header as ours;
 
@@ -61,7 +61,7 @@ impl Job {
         let mut tally = Tally::new(self.facts.shape.clone());
         tally.header(reported.as_ref().map(http::HeaderValue::as_bytes));
         let head = Response::from_parts(head, ());
-        if is_event_stream(head.headers()) && head.status().is_success() {
+        if has_media(head.headers(), "text/event-stream") && head.status().is_success() {
             return Ok(self.stream(head, body, tally));
         }
         self.body(head, body, tally).await
@@ -76,7 +76,7 @@ impl Job {
             // Nobody waits for the commit any more; it goes its way.
             drop(self.duty.settle(&outcome));
         } else {
-            self.duty.void();
+            let _nobody_asks = self.duty.void();
         }
         self.facts.context().fail(Code::InternalError, "The client went away.")
     }
@@ -103,7 +103,7 @@ impl Job {
             }
         };
         tracing::warn!(error = %chain(error), request_id = %self.facts.request_id, "upstream failed");
-        let views = self.duty.ticket().map(|ticket| (ticket.views().clone(), ticket.at()));
+        let dialect = self.facts.dialect;
         if error.was_sent() {
             let outcome = Outcome {
                 produced: self.facts.with_input(Usage::NONE),
@@ -113,19 +113,25 @@ impl Job {
                 latency_ms: self.facts.latency_ms(),
                 reported: None,
             };
-            let settled = self.duty.settle(&outcome);
-            if let Some(commit) = settled.and_then(|settled| settled.commit)
-                && commit.await.is_err()
-            {
-                return self.facts.store_failure();
-            }
-        } else {
-            self.duty.void();
+            return self.settled_failure(failure, &outcome).await;
         }
-        match views {
-            Some((views, at)) => failure.limits(&views, self.facts.dialect, at),
+        match self.duty.void() {
+            Some(Voided { views, available, at }) => {
+                failure.limits(&views, dialect, at).wallet(available)
+            }
             None => failure,
         }
+    }
+
+    /// Settles a call that failed, and tells so when that is durable.
+    async fn settled_failure(&mut self, failure: Failure, outcome: &Outcome) -> Failure {
+        let Some(settled) = self.duty.settle(outcome) else { return failure };
+        if let Some(commit) = settled.commit
+            && commit.await.is_err()
+        {
+            return self.facts.store_failure();
+        }
+        failure.limits(&settled.views, self.facts.dialect, settled.at).wallet(settled.available)
     }
 
     fn stream(mut self, head: Response<()>, body: UpstreamBody<OutBody>, tally: Tally) -> Answer {
@@ -147,7 +153,8 @@ impl Job {
         answer
     }
 
-    /// A body that is no stream: whole if it is small, so that the head can tell what it cost.
+    /// A body that is no event stream: whole if it is small, so that the head can tell what it
+    /// cost, else as it comes.
     async fn body(
         mut self,
         mut head: Response<()>,
@@ -157,35 +164,22 @@ impl Job {
         let status = head.status();
         let clamped = self.duty.ticket().and_then(Ticket::clamped_output);
         let mut collected = Collected::default();
-        let complete = loop {
+        let mut complete = body.is_end_stream();
+        let awaited = complete || self.is_awaited(&head);
+        while awaited && !complete && collected.len <= WHOLE_BYTES_MAX {
             match body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         tally.body(&data);
                         collected.push(data);
                     }
-                    if collected.len > WHOLE_BYTES_MAX {
-                        break false;
-                    }
                 }
-                None => break true,
+                None => complete = true,
                 Some(Err(error)) => return Err(self.broke(tally, status, &error).await),
             }
-        };
+        }
         if !complete {
-            let (sender, receiver) = mpsc::channel(RELAY_PIECES);
-            let hint = length_of(&head);
-            if let Some(ticket) = self.duty.ticket() {
-                let (views, at, available) = (ticket.views(), ticket.at(), ticket.available());
-                Standing { views, at, available, charge: None }.write(
-                    head.headers_mut(),
-                    self.facts.dialect,
-                    clamped,
-                );
-            }
-            let rest = relay::Rest { begun: collected.pieces, status, tally, sender };
-            tokio::spawn(relay::body(self.facts, self.duty, body, rest));
-            return Ok(head.map(|()| AnswerBody::Fed(receiver, hint)));
+            return Ok(self.relayed(head, body, tally, collected));
         }
         tally.lasted(self.facts.latency_ms());
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
@@ -214,6 +208,42 @@ impl Job {
         Ok(head.map(|()| AnswerBody::whole(bytes)))
     }
 
+    /// Whether the head waits for the body: where that is small, or may tell the charge.
+    fn is_awaited(&self, head: &Response<()>) -> bool {
+        if self.facts.head_only {
+            return true;
+        }
+        match length_of(head).exact() {
+            Some(length) => length <= WHOLE_BYTES_MAX as u64,
+            None => self.duty.is_charged() && has_media(head.headers(), "application/json"),
+        }
+    }
+
+    fn relayed(
+        self,
+        mut head: Response<()>,
+        body: UpstreamBody<OutBody>,
+        tally: Tally,
+        collected: Collected,
+    ) -> Answer {
+        let (sender, receiver) = mpsc::channel(RELAY_PIECES);
+        let hint = length_of(&head);
+        let status = head.status();
+        if let Some(ticket) = self.duty.ticket() {
+            let (views, at, available) = (ticket.views(), ticket.at(), ticket.available());
+            let clamped = ticket.clamped_output();
+            Standing { views, at, available, charge: None }.write(
+                head.headers_mut(),
+                self.facts.dialect,
+                clamped,
+            );
+        }
+        let length = hint.exact();
+        let rest = relay::Rest { begun: collected.pieces, length, status, tally, sender };
+        tokio::spawn(relay::body(self.facts, self.duty, body, rest));
+        head.map(|()| AnswerBody::Fed(receiver, hint))
+    }
+
     /// A body that broke off is settled like a hang-up, and the client is told.
     async fn broke(
         &mut self,
@@ -224,13 +254,9 @@ impl Job {
         let request_id = &self.facts.request_id;
         tracing::warn!(error = %chain(error), %request_id, "an upstream broke off its answer");
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::UPSTREAM_BROKE);
-        let settled = self.duty.settle(&outcome);
-        if let Some(commit) = settled.and_then(|settled| settled.commit)
-            && commit.await.is_err()
-        {
-            return self.facts.store_failure();
-        }
-        self.facts.context().fail(Code::UpstreamBroke, "The service broke off its answer.")
+        let detail = "The service broke off its answer.";
+        let failure = self.facts.context().fail(Code::UpstreamBroke, detail);
+        self.settled_failure(failure, &outcome).await
     }
 }
 
@@ -279,11 +305,11 @@ impl Collected {
     }
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
+fn has_media(headers: &HeaderMap, wanted: &str) -> bool {
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     media.is_some_and(|media| {
         let essence = media.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
+        essence.eq_ignore_ascii_case(wanted)
     })
 }
 

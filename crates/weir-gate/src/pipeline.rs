@@ -278,11 +278,7 @@ impl Gate {
     ) -> Failure {
         self.engine.count_unsent(wanted, failure.status(), false, millis(incoming.arrived));
         let (views, available, at) = self.engine.standing(wanted);
-        let failure = failure.limits(&views, dialect, at);
-        match available {
-            Some(available) => failure.header(ours::X_WALLET_AVAILABLE, &available.to_string()),
-            None => failure,
-        }
+        failure.limits(&views, dialect, at).wallet(available)
     }
 
     async fn send(

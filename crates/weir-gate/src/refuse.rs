@@ -178,7 +178,7 @@ impl<'a> Context<'a> {
             view.name,
             view.now.limit.unwrap_or(0),
             view.unit.name(),
-            words(view.now.window),
+            per(view.now.window),
             if matches!(view.owner, Owner::Key(_)) { " for this key" } else { "" },
             words(Span::from_secs(wait.secs_ceil().max(1))),
         );
@@ -324,12 +324,18 @@ impl Failure {
         self
     }
 
-    fn standing(mut self, refused: &Refused, limit: Option<&LimitView>, openai: bool) -> Self {
-        limit_headers::write(&mut self.headers, &refused.views, limit, openai, refused.at);
-        match refused.available {
+    /// Tells what the wallet has, on plans that are charged.
+    #[must_use]
+    pub fn wallet(self, available: Option<Nano>) -> Self {
+        match available {
             Some(available) => self.header(ours::X_WALLET_AVAILABLE, &available.to_string()),
             None => self,
         }
+    }
+
+    fn standing(mut self, refused: &Refused, limit: Option<&LimitView>, openai: bool) -> Self {
+        limit_headers::write(&mut self.headers, &refused.views, limit, openai, refused.at);
+        self.wallet(refused.available)
     }
 
     /// The answer.
@@ -369,6 +375,12 @@ impl Failure {
         };
         text.unwrap_or_default().into()
     }
+}
+
+/// A window in words, after "per": `hour`, `90 seconds`.
+fn per(window: Span) -> String {
+    let words = words(window);
+    words.strip_prefix("1 ").map_or(words.clone(), str::to_owned)
 }
 
 /// A length of time in words: `1 hour`, `90 seconds`.

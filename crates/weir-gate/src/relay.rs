@@ -201,15 +201,40 @@ impl Stream {
     }
 }
 
-/// A body too large to keep, as far as it came.
+/// A body that is passed on as it comes.
 pub(crate) struct Rest {
+    /// What was read of it already.
     pub(crate) begun: Vec<Bytes>,
+    /// Its length, where the head told it.
+    pub(crate) length: Option<u64>,
     pub(crate) status: StatusCode,
     pub(crate) tally: Tally,
     pub(crate) sender: Feed,
 }
 
-/// Passes a large body on; its last piece leaves when the charge is durable. A client that goes
+/// The way of a body to its client: the piece that makes it complete is kept back. Where no length
+/// was told, it is the end itself that makes it complete.
+struct Outlet {
+    feed: Feed,
+    left: Option<u64>,
+    listening: bool,
+    last: Option<Bytes>,
+}
+
+impl Outlet {
+    async fn push(&mut self, piece: Bytes) {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(piece.len() as u64);
+            if *left == 0 && self.last.is_none() {
+                self.last = Some(piece);
+                return;
+            }
+        }
+        self.listening = self.listening && self.feed.send(Ok(piece)).await.is_ok();
+    }
+}
+
+/// Passes a body on; it is complete for its client when the charge is durable. A client that goes
 /// away changes nothing for calls that are charged: they run to their end.
 pub(crate) async fn body(
     facts: Facts,
@@ -217,31 +242,34 @@ pub(crate) async fn body(
     mut body: UpstreamBody<OutBody>,
     rest: Rest,
 ) {
-    let Rest { begun, status, mut tally, sender: feed } = rest;
+    let Rest { begun, length, status, mut tally, sender: feed } = rest;
     let charged = duty.is_charged();
-    let mut listening = true;
-    let mut last = None;
+    let mut outlet = Outlet { feed, left: length, listening: true, last: None };
     for piece in begun {
-        if let Some(piece) = last.replace(piece) {
-            listening = listening && feed.send(Ok(piece)).await.is_ok();
-        }
+        outlet.push(piece).await;
     }
     let broke = loop {
-        if !listening && !charged {
-            break None;
-        }
-        match body.frame().await {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = outlet.feed.closed(), if outlet.listening => {
+                outlet.listening = false;
+                if charged { continue } else { break None }
+            }
+        };
+        match frame {
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
                 tally.body(&data);
-                if let Some(piece) = last.replace(data) {
-                    listening = listening && feed.send(Ok(piece)).await.is_ok();
-                }
+                outlet.push(data).await;
             }
             None => break None,
             Some(Err(error)) => break Some(chain(&error)),
         }
+        if !outlet.listening && !charged {
+            break None;
+        }
     };
+    let Outlet { feed, listening, last, .. } = outlet;
     let gone = if listening { Flags::default() } else { Flags::CLIENT_GONE };
     let flags = if broke.is_some() { gone.and(Flags::UPSTREAM_BROKE) } else { gone };
     tally.lasted(facts.latency_ms());

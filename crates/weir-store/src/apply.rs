@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use weir_core::time::Timestamp;
+
 use crate::commit::Committed;
 use crate::error::CommitError;
 use crate::op::{
@@ -211,16 +213,20 @@ fn tell(conn: &Connection, event: &Event) -> Result<(), Refusal> {
 }
 
 fn deliver(conn: &Connection, delivery: &Delivery) -> Result<(), Refusal> {
-    conn.prepare_cached("INSERT OR REPLACE INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-        .execute(params![
-            stored_id(delivery.webhook.0)?,
-            stored_id(delivery.event.0)?,
-            delivery.state.name(),
-            delivery.attempts,
-            delivery.next_at.micros(),
-            delivery.last_status,
-            delivery.last_error
-        ])?;
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        stored_id(delivery.webhook.0)?,
+        stored_id(delivery.event.0)?,
+        delivery.state.name(),
+        delivery.attempts,
+        delivery.next_at.micros(),
+        delivery.last_status,
+        delivery.last_error,
+        delivery.last_at.map(Timestamp::micros),
+        delivery.last_ms
+    ])?;
     Ok(())
 }
 

@@ -120,6 +120,27 @@ pub struct Delivery {
     pub last_status: Option<u16>,
     /// Why the last try failed.
     pub last_error: Option<Box<str>>,
+    /// When the last try began.
+    pub last_at: Option<Timestamp>,
+    /// How long the last try took, in milliseconds.
+    pub last_ms: Option<u32>,
+}
+
+impl Delivery {
+    /// A delivery that was not tried yet.
+    pub fn new(webhook: WebhookId, event: EventId, next_at: Timestamp) -> Self {
+        Self {
+            webhook,
+            event,
+            state: DeliveryState::Pending,
+            attempts: 0,
+            next_at,
+            last_status: None,
+            last_error: None,
+            last_at: None,
+            last_ms: None,
+        }
+    }
 }
 
 /// Whether a delivery is done.
@@ -229,6 +250,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: usize,
     /// First and last position of its entries.
     pub(crate) entries: Option<(i64, i64)>,
+    /// The last event that it tells.
+    pub(crate) event: Option<EventId>,
 }
 
 /// An operation with its entry as a row and its numbers known to fit.
@@ -246,6 +269,7 @@ impl Batch {
             conditional: false,
             bytes: 0,
             entries: None,
+            event: None,
         };
         for op in ops {
             batch.conditional |= op.conditional();
@@ -258,6 +282,9 @@ impl Batch {
                 }
                 other => {
                     other.check_ids()?;
+                    if let Op::Event(event) = &other {
+                        batch.event = batch.event.max(Some(event.id));
+                    }
                     batch.bytes += other.bytes();
                     Prepared::Other(other)
                 }

@@ -221,16 +221,55 @@ impl Reader {
         rows.next()?.map(read_event).transpose()
     }
 
-    /// Deliveries whose time has come, the longest waiting first.
+    /// The webhooks that something waits for, each with the time of its next try.
     ///
     /// # Errors
     ///
     /// [`ReadError`].
-    pub fn deliveries_due(&self, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, ReadError> {
-        let sql = "SELECT webhook, event, state, attempts, next_at, last_status, last_error \
-                   FROM delivery WHERE state = 'pending' AND next_at <= ?1 \
+    pub fn webhooks_due(&self) -> Result<Vec<(WebhookId, Timestamp)>, ReadError> {
+        let lent = self.pool.take()?;
+        let mut all = lent.prepare_cached(
+            "SELECT webhook, min(next_at) FROM delivery WHERE state = 'pending' GROUP BY webhook",
+        )?;
+        let mut rows = all.query([])?;
+        let mut due = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let webhook = read_id(id).ok_or(ReadError::Damaged { what: "webhook", id })?;
+            due.push((WebhookId(webhook), Timestamp::from_micros(row.get(1)?)));
+        }
+        Ok(due)
+    }
+
+    /// What waits for a webhook, the next to be tried first, whether or not its time has come.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn deliveries_pending(
+        &self,
+        webhook: WebhookId,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, ReadError> {
+        let sql = "SELECT webhook, event, state, attempts, next_at, last_status, last_error, \
+                   last_at, last_ms FROM delivery WHERE webhook = ?1 AND state = 'pending' \
                    ORDER BY next_at LIMIT ?2";
-        self.deliveries_by(sql, &[now.micros(), page(limit)])
+        self.deliveries_by(sql, &[bound(webhook.0), page(limit)])
+    }
+
+    /// How far the delivery of an event to a webhook is.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn delivery(
+        &self,
+        webhook: WebhookId,
+        event: EventId,
+    ) -> Result<Option<Delivery>, ReadError> {
+        let sql = "SELECT webhook, event, state, attempts, next_at, last_status, last_error, \
+                   last_at, last_ms FROM delivery WHERE webhook = ?1 AND event = ?2";
+        Ok(self.deliveries_by(sql, &[bound(webhook.0), bound(event.0)])?.pop())
     }
 
     /// The deliveries of a webhook of events before one (or the last ones), newest first.
@@ -244,8 +283,9 @@ impl Reader {
         before: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<Delivery>, ReadError> {
-        let sql = "SELECT webhook, event, state, attempts, next_at, last_status, last_error \
-                   FROM delivery WHERE webhook = ?1 AND event < ?2 ORDER BY event DESC LIMIT ?3";
+        let sql = "SELECT webhook, event, state, attempts, next_at, last_status, last_error, \
+                   last_at, last_ms FROM delivery WHERE webhook = ?1 AND event < ?2 \
+                   ORDER BY event DESC LIMIT ?3";
         let before = before.map_or(i64::MAX, |before| bound(before.0));
         self.deliveries_by(sql, &[bound(webhook.0), before, page(limit)])
     }
@@ -383,6 +423,8 @@ fn read_delivery(row: &Row<'_>) -> Result<Delivery, ReadError> {
         next_at: Timestamp::from_micros(row.get(4)?),
         last_status: row.get(5)?,
         last_error: row.get(6)?,
+        last_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
+        last_ms: row.get(8)?,
     })
 }
 

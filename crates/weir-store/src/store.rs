@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use tokio::sync::watch;
-use weir_core::id::Seq;
+use weir_core::id::{EventId, Seq};
 
 use crate::apply::Kept;
 use crate::backup::backup;
@@ -127,6 +127,7 @@ impl Store {
                 decided: AtomicI64::new(last),
                 groups: AtomicU64::new(0),
                 batches: AtomicU64::new(0),
+                event: watch::Sender::new(loaded.last_event),
             }),
             snapshots: Arc::default(),
             pending: Arc::default(),
@@ -180,6 +181,11 @@ impl Store {
     /// Tells every change of [`Store::health`].
     pub fn watch_health(&self) -> watch::Receiver<StoreHealth> {
         self.health.subscribe()
+    }
+
+    /// Tells the last event whenever newer ones have become durable.
+    pub fn watch_events(&self) -> watch::Receiver<EventId> {
+        self.progress.event.subscribe()
     }
 
     /// Reads what is durable.

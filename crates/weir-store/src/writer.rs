@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rusqlite::Connection;
+use tokio::sync::watch;
+use weir_core::id::EventId;
 
 use crate::apply::{Kept, Refusal, apply, evict};
 use crate::ballast::Ballast;
@@ -26,6 +28,8 @@ pub(crate) struct Progress {
     pub(crate) groups: AtomicU64,
     /// Batches committed.
     pub(crate) batches: AtomicU64,
+    /// The last event that is durable.
+    pub(crate) event: watch::Sender<EventId>,
 }
 
 /// The thread that writes.
@@ -221,6 +225,14 @@ impl Writer {
             .max();
         if let Some(durable) = durable {
             self.progress.durable.fetch_max(durable, Ordering::AcqRel);
+        }
+        let told = jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+        if let Some(event) = told.filter_map(|(job, _)| job.batch.event).max() {
+            self.progress.event.send_if_modified(|last| {
+                let newer = event > *last;
+                *last = event.max(*last);
+                newer
+            });
         }
         self.progress.groups.fetch_add(1, Ordering::Relaxed);
         self.progress.batches.fetch_add(jobs.len() as u64, Ordering::Relaxed);

@@ -309,4 +309,36 @@ mod tests {
             assert!(entry.help.ends_with('.'));
         }
     }
+
+    /// `docs/errors.md` is written by this test where `WEIR_BLESS` is set, and compared elsewhere.
+    #[test]
+    fn the_documented_catalogue_is_the_catalogue() {
+        let mut page = String::from(PAGE_HEAD);
+        let mut by_status: Vec<&Entry> = CATALOGUE.iter().collect();
+        by_status.sort_by_key(|entry| entry.status);
+        for entry in by_status {
+            let Entry { name, status, kind, title, help, .. } = entry;
+            page.push_str(&format!(
+                "\n## {name}\n\n{title}. Status {status}, `error.type` `{kind}`.\n\n{help}\n"
+            ));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+        if std::env::var_os("WEIR_BLESS").is_some() {
+            std::fs::write(path, &page).expect("the page can be written");
+        }
+        let documented = std::fs::read_to_string(path).expect("the page is there");
+        assert_eq!(documented, page, "run this test with WEIR_BLESS=1 and commit docs/errors.md");
+    }
+
+    const PAGE_HEAD: &str = "\
+# Errors
+
+Every refusal and error of Weir has a stable code: `error.code`, and the end of the document's `type`, whose page Weir
+itself serves under `/weir/errors/CODE`. Branch on the code, never on the text. Every document has `detail` (what
+happened in this case), `help` (what to do), `request_id` (what to quote to support) and, where it says when to go on,
+`retry_after_s` beside the `Retry-After` header. On routes with `usage = \"anthropic\"` the document has Anthropic's
+shape; the code's meaning is the same.
+
+This page is generated from the catalogue in `crates/weir-wire/src/error.rs`.
+";
 }

@@ -69,7 +69,7 @@ impl Node {
             Some(secret) => {
                 AdminKey { digest: SecretDigest::of(secret.expose().as_bytes()), fresh: None }
             }
-            None => engine.own_admin_key().context("cannot make an admin key")?,
+            None => engine.own_admin_key().await.context("cannot make an admin key")?,
         };
         let links = Links {
             base: format!(

@@ -260,21 +260,27 @@ fn events_stay_until_they_are_delivered() {
         body: "{}".into(),
     };
     let delivery = |id: u64, state| Delivery {
-        webhook: WebhookId(1),
-        event: EventId(id),
         state,
         attempts: 1,
-        next_at: Timestamp::from_secs(id.cast_signed()),
         last_status: Some(503),
         last_error: Some("busy".into()),
+        last_at: Some(Timestamp::from_secs(3)),
+        last_ms: Some(12),
+        ..Delivery::new(WebhookId(1), EventId(id), Timestamp::from_secs(id.cast_signed()))
     };
+    let watch = store.watch_events();
     for id in 1..=6 {
         commit(Op::Event(event(id)));
         commit(Op::Deliver(delivery(id, DeliveryState::Pending)));
     }
     let reader = store.reader();
-    let due = reader.deliveries_due(Timestamp::from_secs(2), 10).unwrap();
+    assert_eq!(*watch.borrow(), EventId(6));
+    let due = reader.deliveries_pending(WebhookId(1), 2).unwrap();
     assert_eq!(due, [delivery(1, DeliveryState::Pending), delivery(2, DeliveryState::Pending)]);
+    let soonest = reader.webhooks_due().unwrap();
+    assert_eq!(soonest, [(WebhookId(1), Timestamp::from_secs(1))]);
+    let found = reader.delivery(WebhookId(1), EventId(2)).unwrap();
+    assert_eq!(found, Some(delivery(2, DeliveryState::Pending)));
     for id in [1, 2, 5] {
         commit(Op::Deliver(delivery(id, DeliveryState::Delivered)));
     }

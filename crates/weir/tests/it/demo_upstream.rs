@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Mock, request};
+use crate::support::{Answer, Mock, eventually, request};
 
 const CHAT: &str = r#"{"model":"llama-3-8b","messages":[{"role":"user","content":"Hello you"}]}"#;
 
@@ -17,14 +17,6 @@ fn chat(mock: &Mock, knobs: &[&str], more: Value) -> Answer {
     let members = body.as_object_mut().expect("an object");
     members.extend(more.as_object().expect("an object").clone());
     mock.call("POST", "/base/v1/chat/completions", knobs, &body.to_string())
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(10), "still not: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -277,7 +269,7 @@ fn a_hanging_answer_ends_when_the_client_leaves_and_is_counted() {
         let mut stream = mock.connect();
         let body = CHAT.replace("{\"model", "{\"stream\":true,\"model");
         stream.write_all(request("POST", "/chat", &[knob], &body).as_bytes()).expect("sent");
-        wait_until("open", || mock.stats()["open"] == 1);
+        eventually("open", || mock.stats()["open"] == 1);
         if cancelled == 2 {
             let mut seen = Vec::new();
             while seen.windows(5).filter(|five| *five == b"data:").count() < 2 {
@@ -287,7 +279,7 @@ fn a_hanging_answer_ends_when_the_client_leaves_and_is_counted() {
             }
         }
         drop(stream);
-        wait_until("cancelled", || mock.stats()["cancelled"] == cancelled);
+        eventually("cancelled", || mock.stats()["cancelled"] == cancelled);
         assert_eq!(mock.stats()["open"], 0);
     }
 }

@@ -7,6 +7,16 @@
     reason = "a test fails by panicking, and waits by the wall clock"
 )]
 
-mod config;
-mod demo_upstream;
+mod wire;
+
 mod support;
+
+mod seed;
+
+mod server;
+
+mod config;
+mod demo;
+mod demo_upstream;
+mod limits;
+mod wallet;

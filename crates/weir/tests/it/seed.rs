@@ -1,0 +1,88 @@
+//! Accounts and keys in a store, and what a store says after its process is gone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_core::id::{PolicyNumber, Seq};
+use weir_core::ledger::Entry;
+use weir_core::names::LimitNames;
+use weir_core::plan::{Billing, Plan};
+use weir_core::policy::{Policy, PolicyParts};
+use weir_engine::accounts::NewAccount;
+use weir_engine::clock::Clock;
+use weir_engine::credit::NewCredit;
+use weir_engine::engine::{Engine, EngineSettings};
+use weir_engine::keys::NewKey;
+use weir_store::store::{Options, Store};
+
+/// An account that a test wants.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) plan: &'static str,
+    /// Paid in, if anything.
+    pub(crate) credit: Option<&'static str>,
+}
+
+/// An account on a plan, with nothing in its wallet.
+pub(crate) const fn on(plan: &'static str) -> Wish {
+    Wish { plan, credit: None }
+}
+
+/// An account on a plan, with credit.
+pub(crate) const fn paying(plan: &'static str, credit: &'static str) -> Wish {
+    Wish { plan, credit: Some(credit) }
+}
+
+/// Makes the accounts in a store that no process has open, each with a key that may do everything;
+/// gives back the keys.
+pub(crate) fn seed(folder: &Path, wishes: &[Wish]) -> Vec<String> {
+    let plans = wishes.iter().map(|wish| Plan {
+        name: wish.plan.into(),
+        billing: Billing::None,
+        endpoint_multiplier_ppm: 1_000_000,
+        limits: Vec::new(),
+        key_limits: std::collections::BTreeMap::new(),
+        alerts: Vec::new(),
+    });
+    let parts = PolicyParts { plans: plans.collect(), ..PolicyParts::default() };
+    let policy = Policy::new(PolicyNumber(1), parts).expect("a policy");
+    let settings = EngineSettings { key_prefix: "weir".to_owned(), currency: "USD".to_owned() };
+    let names = LimitNames::default();
+    let engine =
+        Engine::boot(folder, Options::default(), settings, policy, names, Clock::running())
+            .expect("a store");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let secrets = runtime.block_on(async {
+        let mut secrets = Vec::new();
+        for wish in wishes {
+            secrets.push(open(&engine, wish).await);
+        }
+        secrets
+    });
+    engine.close();
+    secrets
+}
+
+async fn open(engine: &Arc<Engine>, wish: &Wish) -> String {
+    let (name, plan) = (wish.plan.to_owned(), wish.plan.to_owned());
+    let new = NewAccount { name, plan, ..NewAccount::default() };
+    let account = engine.create_account(new).await.expect("an account");
+    if let Some(credit) = wish.credit {
+        let credit = NewCredit::paid(credit.parse().expect("an amount"), "seed");
+        engine.post_credit(&account, &credit).await.expect("credit");
+    }
+    let kind = "read_write".to_owned();
+    let key = NewKey { name: "test".to_owned(), kind, ..NewKey::default() };
+    let made = engine.create_key(account.id, key).await.expect("a key");
+    made.secret.expect("a secret")
+}
+
+/// Every entry of the ledger of a store that no process has open, oldest first; the ledger is
+/// verified on the way.
+pub(crate) fn ledger(folder: &Path) -> Vec<Entry> {
+    weir_store::verify::verify(folder).expect("a sound ledger");
+    let (store, _loaded) = Store::open(folder, Options::default()).expect("a store");
+    let entries = store.reader().entries_after(Seq(0), 1_000_000).expect("entries");
+    store.close();
+    entries
+}

@@ -1,0 +1,223 @@
+//! Starts `weir serve` and `weir demo` as their users do, kills and restarts them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::seed::{Wish, ledger, seed};
+use crate::wire::{Answer, Line};
+
+/// A running process of the binary; killed when dropped, and a test fails whose process panicked.
+pub(crate) struct Process {
+    child: Child,
+    /// What it printed until it was ready.
+    pub(crate) printed: String,
+    /// From its start until it was ready.
+    pub(crate) took: Duration,
+    errors: PathBuf,
+    // Kept open: a process whose output nobody takes would fail to print.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Starts the binary and reads what it prints up to a line that begins with `ready`.
+    fn start(command: &mut Command, errors: &Path, ready: &str) -> Self {
+        let began = Instant::now();
+        let log = File::options().create(true).append(true).open(errors).expect("a log file");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut printed = String::new();
+        while !printed.lines().next_back().is_some_and(|line| line.starts_with(ready)) {
+            if stdout.read_line(&mut printed).expect("it prints text") == 0 {
+                let log = std::fs::read_to_string(errors).unwrap_or_default();
+                panic!("it ended before it was ready:\n{printed}{log}");
+            }
+        }
+        let errors = errors.to_owned();
+        Self { child, printed, took: began.elapsed(), errors, _stdout: stdout }
+    }
+
+    /// What it wrote to standard error so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// The address behind a word in what it printed.
+    fn address(&self, word: &str) -> SocketAddr {
+        let line = self.printed.lines().find(|line| line.trim().starts_with(word));
+        let rest = line.and_then(|line| line.split("http://").nth(1)).expect("an address");
+        let text = rest.split_whitespace().next().expect("an address");
+        text.parse().expect("an address")
+    }
+
+    /// Ends it without a warning, as a power cut would.
+    fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ended");
+    }
+
+    /// Asks it to end, and waits for it.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().expect("kill is there");
+        assert!(asked.success());
+        self.child.wait().expect("it ended")
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let log = self.log();
+            assert!(!log.contains("panicked"), "it panicked:\n{log}");
+        }
+    }
+}
+
+/// A running `weir serve` with a folder of its own.
+pub(crate) struct Weir {
+    pub(crate) process: Process,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// One per wish, in their order.
+    pub(crate) keys: Vec<String>,
+    folder: TempDir,
+}
+
+impl Weir {
+    /// Serves a configuration, which is completed by listening on free ports, a store in the
+    /// folder and an admin key, with these accounts.
+    pub(crate) fn start(config: &str, wishes: &[Wish]) -> Self {
+        Self::start_whole(&complete(config), wishes)
+    }
+
+    /// Serves one of the presets in front of an upstream, with these accounts.
+    pub(crate) fn start_preset(preset: &str, upstream: SocketAddr, wishes: &[Wish]) -> Self {
+        let config = preset
+            .replace("127.0.0.1:8080", "127.0.0.1:0")
+            .replace("127.0.0.1:8081", "127.0.0.1:0")
+            .replace("\"weir-data\"", "\"store\"")
+            .replace("http://127.0.0.1:9000", &format!("http://{upstream}"));
+        Self::start_whole(&config, wishes)
+    }
+
+    fn start_whole(config: &str, wishes: &[Wish]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = seed(&folder.path().join("store"), wishes);
+        std::fs::write(folder.path().join("weir.toml"), config).expect("written");
+        let process = serve(folder.path());
+        let (data, admin) = (process.address("data plane"), process.address("admin API"));
+        Self { process, data, admin, keys, folder }
+    }
+
+    /// Ends it without a warning and serves again from the same folder.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.process.kill();
+        self.serve_again();
+    }
+
+    /// Serves again after [`Self::stop`].
+    pub(crate) fn serve_again(&mut self) {
+        self.process = serve(self.folder.path());
+        self.data = self.process.address("data plane");
+        self.admin = self.process.address("admin API");
+    }
+
+    /// Stops it in order.
+    pub(crate) fn stop(&mut self) {
+        let status = self.process.terminate();
+        assert_eq!(status.code(), Some(0), "{}", self.process.log());
+    }
+
+    /// Stops it in order and reads its ledger.
+    pub(crate) fn stop_and_read(&mut self) -> Vec<weir_core::ledger::Entry> {
+        self.stop();
+        ledger(&self.folder.path().join("store"))
+    }
+
+    /// A connection of its own.
+    pub(crate) fn line(&self) -> Line {
+        Line::open(self.data)
+    }
+
+    /// One call with a key, on a connection of its own.
+    pub(crate) fn call(&self, key: usize, method: &str, target: &str, body: &str) -> Answer {
+        self.line().call(method, target, &[&self.bearer(key), JSON], body)
+    }
+
+    /// The header with a key.
+    pub(crate) fn bearer(&self, key: usize) -> String {
+        format!("authorization: Bearer {}", self.keys[key])
+    }
+}
+
+fn complete(config: &str) -> String {
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
+    let (own, rest) = match config.split_once("[server]\n") {
+        Some((before, after)) => (after, before),
+        None => ("\n", config),
+    };
+    format!(
+        "{rest}{server}{own}\n[store]\npath = \"store\"\n\n[auth]\nadmin_key = \"{ADMIN_KEY}\"\n"
+    )
+}
+
+fn serve(folder: &Path) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.current_dir(folder).args(["serve", "--config", "weir.toml"]);
+    Process::start(&mut command, &folder.join("stderr.log"), "admin API")
+}
+
+/// A running `weir demo`.
+pub(crate) struct Demo {
+    pub(crate) process: Process,
+    pub(crate) data: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Demo {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.current_dir(folder.path()).args(["demo", "--port", "0", "--quiet"]);
+        let process = Process::start(&mut command, &folder.path().join("stderr.log"), "Ctrl-C");
+        let data = process.address("customers call");
+        Self { process, data, _folder: folder }
+    }
+
+    /// The key of the account on a plan.
+    pub(crate) fn key(&self, plan: &str) -> String {
+        let lines = self.process.printed.lines().map(str::split_whitespace);
+        let found = lines.filter_map(|mut words| (words.next()? == plan).then(|| words.next())?);
+        found.into_iter().next().expect("a key for the plan").to_owned()
+    }
+
+    /// The lines that are to be typed, with what they are about.
+    pub(crate) fn samples(&self) -> Vec<(String, String)> {
+        let lines: Vec<&str> = self.process.printed.lines().collect();
+        let pairs = lines.windows(2).filter(|pair| pair[1].starts_with("curl "));
+        pairs.map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect()
+    }
+}
+
+/// The header of a JSON body.
+pub(crate) const JSON: &str = "content-type: application/json";
+
+/// The operator's key in tests.
+pub(crate) const ADMIN_KEY: &str = "weir_admin_for_tests_only_0123456789";
