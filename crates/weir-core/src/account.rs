@@ -46,6 +46,9 @@ pub struct Account {
     /// Its credit.
     pub wallet: Wallet,
     pub(crate) latest: Timestamp,
+    /// Under which rules windows were counted whose limits are gone for now. Should a limit come
+    /// back its use is still known, and what ends meanwhile is still given back.
+    retired: Vec<(Slot, Rule)>,
 }
 
 impl Windows {
@@ -65,14 +68,15 @@ impl Windows {
         }
     }
 
+    fn remove(&mut self, slot: Slot) {
+        if let Ok(index) = self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            self.0.remove(index);
+        }
+    }
+
     /// Every used window, by slot.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, Window)> {
         self.0.iter().copied()
-    }
-
-    /// Forgets the windows of a key that is gone.
-    pub fn forget(&mut self, key: KeyId) {
-        self.0.retain(|(slot, _)| slot.owner != Owner::Key(key));
     }
 }
 
@@ -86,6 +90,7 @@ impl Account {
             windows: Windows::default(),
             wallet: Wallet::default(),
             latest: Timestamp::EPOCH,
+            retired: Vec::new(),
         }
     }
 
@@ -103,23 +108,51 @@ impl Account {
     /// Puts the account on other terms; what was used stays used.
     pub fn entitle(&mut self, entitlement: Arc<Entitlement>, now: Timestamp) {
         let before = std::mem::replace(&mut self.entitlement, entitlement);
-        let old = |limit| find(before.listed(), limit);
-        for applied in self.entitlement.listed() {
-            let slot = Slot { owner: Owner::Account, limit: applied.limit.id };
-            if let Some(old) = old(applied.limit.id) {
-                carry_over(&mut self.windows, slot, old, &applied.limit.rule, now);
-            }
+        if Arc::ptr_eq(&before, &self.entitlement) {
+            return;
         }
+        let after = Arc::clone(&self.entitlement);
+        self.change(Owner::Account, before.listed(), after.listed(), now);
     }
 
     /// Puts a key on other limits; what was used stays used.
     pub fn entitle_key(&mut self, key: KeyId, old: &[Applied], new: &[Applied], now: Timestamp) {
+        self.change(Owner::Key(key), old, new, now);
+    }
+
+    /// Forgets what a key that is gone has used.
+    pub fn forget(&mut self, key: KeyId) {
+        self.windows.0.retain(|(slot, _)| slot.owner != Owner::Key(key));
+        self.retired.retain(|(slot, _)| slot.owner != Owner::Key(key));
+    }
+
+    /// The rule of a window whose limit is gone for now.
+    pub(crate) fn retired(&self, slot: Slot) -> Option<&Rule> {
+        self.retired.iter().find(|(known, _)| *known == slot).map(|(_, rule)| rule)
+    }
+
+    fn change(&mut self, owner: Owner, old: &[Applied], new: &[Applied], now: Timestamp) {
+        for applied in old.iter().filter(|applied| find(new, applied.limit.id).is_none()) {
+            let slot = Slot { owner, limit: applied.limit.id };
+            self.retired.push((slot, applied.limit.rule.clone()));
+        }
         for applied in new {
-            let slot = Slot { owner: Owner::Key(key), limit: applied.limit.id };
-            if let Some(old) = find(old, applied.limit.id) {
-                carry_over(&mut self.windows, slot, old, &applied.limit.rule, now);
+            let slot = Slot { owner, limit: applied.limit.id };
+            let rule = &applied.limit.rule;
+            let known = self.retired.iter().position(|(known, _)| *known == slot);
+            let back = known.map(|index| self.retired.swap_remove(index).1);
+            if let Some(old) = find(old, applied.limit.id).or(back.as_ref()) {
+                carry_over(&mut self.windows, slot, old, rule, now);
             }
         }
+        let windows = &mut self.windows;
+        self.retired.retain(|(slot, rule)| {
+            let counts = rule.snapshot(&windows.at(*slot), now).used > 0;
+            if !counts {
+                windows.remove(*slot);
+            }
+            counts
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::account::{Account, Owner, Slot};
 use crate::entitlement::Applied;
 use crate::id::KeyId;
-use crate::limit::{Algorithm, Mode, Period, Rule, Terms, Unit};
+use crate::limit::{Algorithm, Mode, Rule, Unit};
 use crate::money::Nano;
 use crate::operation::RouteIndex;
 use crate::policy::Route;
@@ -41,7 +41,7 @@ pub struct Ask<'a> {
 #[must_use = "a grant that is neither settled nor given back uses up its limits for good"]
 pub struct Grant {
     /// What was taken of which window.
-    pub taken: SmallVec<[(Slot, Algorithm, Taken); 6]>,
+    pub taken: SmallVec<[(Slot, Taken); 6]>,
     /// What is held of the wallet.
     pub hold: Option<Hold>,
     /// Limits in shadow mode that would have refused.
@@ -135,7 +135,7 @@ impl Account {
             let mut window = windows.at(slot);
             let taken = rule.take(&mut window, ask.amount(rule), now);
             windows.put(slot, window);
-            grant.taken.push((slot, rule.algorithm(), taken));
+            grant.taken.push((slot, taken));
         }
         Ok(grant)
     }
@@ -255,23 +255,24 @@ impl Account {
         ask: &Ask<'_>,
         mut change: impl FnMut(&Rule, &mut Window, Taken),
     ) {
-        let Self { entitlement, windows, latest, .. } = self;
-        for (slot, algorithm, taken) in &grant.taken {
-            let mut window = windows.at(*slot);
-            let rule = applicable(entitlement, ask)
-                .find(|(owner, applied)| *owner == slot.owner && applied.limit.id == slot.limit)
-                .map(|(_, applied)| &applied.limit.rule);
-            match rule {
-                Some(rule) => change(rule, &mut window, *taken),
-                // The limit is gone, but may come back: a call that ended must not be counted as
-                // running then.
-                None if *algorithm == Algorithm::Concurrency => {
-                    in_flight_anyway().give_back(&mut window, *taken, *latest);
-                }
-                None => continue,
-            }
-            windows.put(*slot, window);
+        for (slot, taken) in &grant.taken {
+            let mut window = self.windows.at(*slot);
+            // Where a limit is gone without a trace its window is, too.
+            let Some(rule) = self.rule_of(*slot, ask) else { continue };
+            change(rule, &mut window, *taken);
+            self.windows.put(*slot, window);
         }
+    }
+
+    /// The rule under which a window is counted now, whatever became of the call's route, its
+    /// plan or its key's limits since it was admitted.
+    fn rule_of<'a>(&'a self, slot: Slot, ask: &Ask<'a>) -> Option<&'a Rule> {
+        let listed = match slot.owner {
+            Owner::Account => self.entitlement.listed(),
+            Owner::Key(_) => ask.key_limits,
+        };
+        let known = listed.iter().find(|applied| applied.limit.id == slot.limit);
+        known.map(|applied| &applied.limit.rule).or_else(|| self.retired(slot))
     }
 }
 
@@ -282,11 +283,6 @@ pub struct Used {
     pub tokens: u64,
     /// What it cost, or would have cost on a plan that is not charged.
     pub worth: Nano,
-}
-
-fn in_flight_anyway() -> Rule {
-    let terms = Terms { algorithm: Algorithm::Concurrency, ..Terms::new(None, Period::SECOND) };
-    Rule::new(terms).unwrap_or_else(|_| Rule::unlimited())
 }
 
 /// The name of a key's spend cap among its limits.

@@ -144,7 +144,6 @@ impl Engine {
             policy: Arc::clone(wanted.policy),
             index: wanted.index,
             key: Arc::clone(wanted.key),
-            state: Arc::clone(wanted.state),
             model: wanted.model.map(Into::into),
             request_id: wanted.request_id.into(),
             grant,

@@ -33,7 +33,6 @@ pub(crate) struct Open {
     pub(crate) policy: Arc<Policy>,
     pub(crate) index: RouteIndex,
     pub(crate) key: Arc<KeyCell>,
-    pub(crate) state: Arc<KeyState>,
     pub(crate) model: Option<Box<str>>,
     pub(crate) request_id: Box<str>,
     pub(crate) grant: Grant,
@@ -217,12 +216,13 @@ impl Open {
         self.policy.route(self.index)
     }
 
-    fn ask<'a>(&'a self, route: &'a Route) -> Ask<'a> {
+    /// What it asked for, by the limits that its key has now.
+    fn ask<'a>(&'a self, route: &'a Route, state: &'a KeyState) -> Ask<'a> {
         Ask {
             index: self.index,
             route,
             key: self.key.id,
-            key_limits: &self.state.limits,
+            key_limits: &state.limits,
             model: self.model.as_deref(),
             urgent: self.urgent,
             tokens: self.tokens,
@@ -291,8 +291,9 @@ impl Open {
         let grant = std::mem::take(&mut self.grant);
         let route = self.route()?;
         let mut live = self.key.account.live.lock();
+        let state = self.key.state.load_full();
         let clock = self.engine.now();
-        let ask = self.ask(route);
+        let ask = self.ask(route, &state);
         live.account.void(grant, &ask, clock);
         let at = live.account.latest().max(clock);
         let views = live.account.views(&ask, at);
@@ -311,9 +312,10 @@ impl Open {
         let now = live.account.observe(clock);
         let before = engine.totals(&live, self.price.as_deref(), now);
         let bill = self.bill(outcome, &before);
+        let state = self.key.state.load_full();
         if let Some(route) = self.route() {
             let used = Used { tokens: bill.usage.tokens(), worth: bill.amount };
-            live.account.settle_limits(&self.grant, &self.ask(route), used, clock);
+            live.account.settle_limits(&self.grant, &self.ask(route, &state), used, clock);
         }
         let mut settled = Settled {
             charge: None,
@@ -335,7 +337,7 @@ impl Open {
         }
         settled.available = charged_available(&live, now);
         if let Some(route) = self.route() {
-            settled.views = live.account.views(&self.ask(route), now);
+            settled.views = live.account.views(&self.ask(route, &state), now);
         }
         settled
     }
