@@ -55,6 +55,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(wallet::entries)),
     );
     document::complete(router.get_openapi_mut());
+    document::repeatable(router.get_openapi_mut());
     router
 }
 

@@ -1,0 +1,18 @@
+//! The control plane over a real engine on a folder of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails panics"
+)]
+
+mod accounts;
+mod customer;
+mod errors;
+mod keys;
+mod openapi;
+mod repeat;
+mod serve;
+mod support;
+mod wallet;
