@@ -3,9 +3,11 @@
 mod accounts;
 mod keys;
 mod operations;
+mod usage;
 mod wallet;
 
 pub(crate) use self::operations::healthz;
+pub(crate) use self::usage::answered as usage_answered;
 pub(crate) use self::wallet::entries_page;
 
 use std::sync::Arc;
@@ -52,7 +54,10 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(wallet::show, wallet::change))
             .routes(routes!(wallet::top_up))
             .routes(routes!(wallet::adjust))
-            .routes(routes!(wallet::entries)),
+            .routes(routes!(wallet::entries))
+            .routes(routes!(usage::of_all))
+            .routes(routes!(usage::of_account))
+            .routes(routes!(usage::in_short)),
     );
     document::complete(router.get_openapi_mut());
     document::repeatable(router.get_openapi_mut());

@@ -2,6 +2,7 @@
 
 mod own;
 mod pages;
+mod usage;
 
 use std::sync::Arc;
 
@@ -44,7 +45,9 @@ fn routes(prefix: &str) -> OpenApiRouter<App> {
             .routes(routes!(own::wallet))
             .routes(routes!(own::entries))
             .routes(routes!(own::prices))
-            .routes(routes!(own::models)),
+            .routes(routes!(own::models))
+            .routes(routes!(usage::usage))
+            .routes(routes!(usage::summary)),
     );
     document::complete(router.get_openapi_mut());
     router

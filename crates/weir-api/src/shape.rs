@@ -5,4 +5,6 @@ pub(crate) mod check;
 pub(crate) mod key;
 pub(crate) mod limit;
 pub(crate) mod price;
+pub(crate) mod summary;
+pub(crate) mod usage;
 pub(crate) mod wallet;

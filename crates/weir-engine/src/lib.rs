@@ -38,6 +38,7 @@ pub mod idempotency;
 pub mod look;
 pub mod outbox;
 mod tell;
+pub mod usage;
 pub mod webhooks;
 
 pub mod accounts;

@@ -15,4 +15,5 @@ mod openapi;
 mod repeat;
 mod serve;
 mod support;
+mod usage;
 mod wallet;

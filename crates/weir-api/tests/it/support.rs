@@ -16,11 +16,13 @@ use weir_core::names::LimitNames;
 use weir_core::operation::{RouteIndex, RoutePattern};
 use weir_core::plan::{Billing, Limit, Plan, Target};
 use weir_core::policy::{ModelTerms, Policy, PolicyParts, Route, RoutePrice, UsageSource};
-use weir_core::price::{Price, PriceBook, Rates};
-use weir_core::usage::Meter;
+use weir_core::price::{Bound, Price, PriceBook, Rates};
+use weir_core::usage::{Meter, Usage};
+use weir_engine::call::{Admission, Wanted};
 use weir_engine::clock::Clock;
 use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::secret::SecretDigest;
+use weir_engine::ticket::Outcome;
 use weir_wire::error::Links;
 
 /// The operator's key in all tests.
@@ -264,5 +266,51 @@ fn route(
         on_missing_usage: Default::default(),
         on_disconnect: Default::default(),
         cache: Default::default(),
+    }
+}
+
+impl Api {
+    /// Makes a call of `POST /ai/chat` as the data plane would, ended when this returns.
+    pub(crate) async fn chat(&self, secret: &str, output_tokens: u64) {
+        let key = self.engine.identify(secret).unwrap();
+        let (policy, state) = (self.engine.policy(), key.state.load_full());
+        let wanted = Wanted {
+            policy: &policy,
+            index: RouteIndex(1),
+            key: &key,
+            state: &state,
+            model: Some("llama-3-8b"),
+            urgent: false,
+            request_id: "req_test",
+            bound: Bound::text(1_000, output_tokens),
+            output_max: Some(output_tokens),
+        };
+        let Admission::Granted(mut ticket) = self.engine.admit(&wanted) else {
+            panic!("the call was refused")
+        };
+        ticket.sent();
+        let usage = Usage::NONE
+            .with(Meter::Request, 1)
+            .with(Meter::InputTokens, 1_000)
+            .with(Meter::OutputTokens, output_tokens);
+        let outcome =
+            Outcome { reported: Some(usage), status: 200, latency_ms: 40, ..Outcome::default() };
+        let settled = ticket.settle(&outcome).unwrap();
+        if let Some(commit) = settled.commit {
+            commit.await.unwrap();
+        }
+    }
+
+    /// What `path` shows once `ready` says that it is up to date; usage is written behind.
+    pub(crate) async fn eventually(&self, path: &str, ready: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..200 {
+            self.engine.write_behind();
+            let answer = self.get(path).await.expect(200);
+            if ready(&answer.body) {
+                return answer.body;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{path} is never up to date")
     }
 }
