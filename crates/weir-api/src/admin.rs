@@ -1,11 +1,16 @@
 //! The admin API: `/admin/v1`, for the operator alone.
 
 mod accounts;
+mod boosts;
+mod increases;
 mod keys;
 mod operations;
+mod records;
 mod usage;
 mod wallet;
 
+pub(crate) use self::increases::page as increases_page;
+pub(crate) use self::keys::{overlap, page as keys_page, shown_once};
 pub(crate) use self::operations::healthz;
 pub(crate) use self::usage::answered as usage_answered;
 pub(crate) use self::wallet::entries_page;
@@ -57,7 +62,15 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(wallet::entries))
             .routes(routes!(usage::of_all))
             .routes(routes!(usage::of_account))
-            .routes(routes!(usage::in_short)),
+            .routes(routes!(usage::in_short))
+            .routes(routes!(boosts::create, boosts::list))
+            .routes(routes!(boosts::show, boosts::end))
+            .routes(routes!(increases::list))
+            .routes(routes!(increases::show))
+            .routes(routes!(increases::approve))
+            .routes(routes!(increases::decline))
+            .routes(routes!(records::events))
+            .routes(routes!(records::audit)),
     );
     document::complete(router.get_openapi_mut());
     document::repeatable(router.get_openapi_mut());

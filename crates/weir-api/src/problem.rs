@@ -51,6 +51,15 @@ impl Problem {
         self
     }
 
+    /// The same of a parameter that has another name here.
+    #[must_use]
+    pub(crate) fn renamed(mut self, param: &str) -> Self {
+        if let Some(was) = self.0.param.replace(param.to_owned()) {
+            self.0.detail = self.0.detail.replace(&format!("`{was}`"), &format!("`{param}`"));
+        }
+        self
+    }
+
     #[must_use]
     pub(crate) fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.0.facts.insert(name.to_owned(), value.into());

@@ -20,6 +20,7 @@ impl Engine {
     /// Hands to the store what changed since the last time. Called each second, and at the end.
     pub fn write_behind(&self) {
         self.checkpoint_streams();
+        self.tell_boosts();
         // Everything posted up to `applied` was touched before it got its position, so that its
         // account is among the dirty ones now, or was among those of an earlier round.
         let (applied, charged) = self.journal.take_sums();

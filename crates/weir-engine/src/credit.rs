@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use weir_core::id::Seq;
 use weir_core::ledger::{Category, EntryKind, Terms};
 use weir_core::money::Nano;
@@ -9,6 +10,7 @@ use weir_core::time::Timestamp;
 use weir_core::wallet::ChangeRefused;
 use weir_store::op::{Once, Op, Urgency};
 
+use crate::audit::Change;
 use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::engine::Engine;
@@ -125,6 +127,16 @@ impl Engine {
                 let (source, id) = (source.as_str().into(), id.as_str().into());
                 ops.push(Op::Once(Once { source, id, at: now }));
             }
+            ops.extend(self.audit(Change {
+                action: audited_as(new.kind),
+                subject: posting.seq.to_string(),
+                account: Some(cell.id),
+                before: Value::Null,
+                after: serde_json::json!({
+                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+                    "note": new.note,
+                }),
+            }));
             if !posting.amount.is_negative() {
                 let data = serde_json::json!({
                     "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
@@ -174,6 +186,19 @@ impl Engine {
             grants: wallet.grants().copied().collect(),
             last_entry: live.last_entry,
         }
+    }
+}
+
+fn audited_as(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Grant => "wallet.granted",
+        EntryKind::Adjustment => "wallet.adjusted",
+        EntryKind::Correction => "wallet.corrected",
+        EntryKind::TopUp
+        | EntryKind::Charge
+        | EntryKind::Debt
+        | EntryKind::Refund
+        | EntryKind::Expiry => "wallet.topped_up",
     }
 }
 

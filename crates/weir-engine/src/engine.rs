@@ -18,6 +18,7 @@ use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
 use crate::alarm::Alarms;
+use crate::boosts::BoostEdges;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::journal::Journal;
@@ -50,6 +51,7 @@ pub struct Engine {
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
+    pub(crate) boost_edges: BoostEdges,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
 }
@@ -91,6 +93,7 @@ impl Engine {
             webhooks: Webhooks::default(),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
+            boost_edges: BoostEdges::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
         }

@@ -19,6 +19,7 @@ use weir_core::policy::Policy;
 use weir_core::time::{Span, Timestamp};
 use weir_store::op::{Expected, Op, Put, Urgency as Commit};
 
+use crate::audit::Change;
 use crate::cell::{AccountCell, KeyCell, KeyState};
 use crate::change::ChangeError;
 use crate::engine::Engine;
@@ -240,6 +241,17 @@ impl Engine {
             "hint": record.hint, "revoked_at_us": record.revoked_at_us,
         });
         let mut ops = vec![Op::Put(put)];
+        let before = match self.key(id) {
+            Some(known) => serde_json::to_value(&known.state.load().record)?,
+            None => Value::Null,
+        };
+        ops.extend(self.audit(Change {
+            action: told,
+            subject: id.to_string(),
+            account: Some(account.id),
+            before,
+            after: serde_json::to_value(record)?,
+        }));
         let turn = self.journal.turn();
         ops.push(Op::Event(event(self, told, Some(account.id), &data)));
         let commit = turn.commit(Commit::Fresh, ops);

@@ -34,6 +34,7 @@ pub mod ticket;
 
 pub mod call;
 
+pub mod audit;
 pub mod idempotency;
 pub mod look;
 pub mod outbox;
@@ -42,8 +43,11 @@ pub mod usage;
 pub mod webhooks;
 
 pub mod accounts;
+pub mod boosts;
 pub mod credit;
 pub mod keys;
+
+pub mod increases;
 
 mod recover;
 

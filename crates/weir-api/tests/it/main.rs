@@ -8,10 +8,14 @@
 )]
 
 mod accounts;
+mod boosts;
 mod customer;
 mod errors;
+mod increases;
 mod keys;
 mod openapi;
+mod own_keys;
+mod records;
 mod repeat;
 mod serve;
 mod support;

@@ -109,6 +109,21 @@ impl Api {
         call(&self.admin, method, &format!("/admin/v1{path}"), &all, body).await
     }
 
+    /// As the holder of a key, with a body.
+    pub(crate) async fn own_with(
+        &self,
+        secret: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
+        let bearer = format!("Bearer {secret}");
+        let mut all = vec![("authorization", &*bearer)];
+        all.extend_from_slice(headers);
+        call(&self.customer, method, &format!("/weir/v1{path}"), &all, body).await
+    }
+
     /// As the holder of a key.
     pub(crate) async fn own(&self, secret: &str, path: &str) -> Answer {
         let bearer = format!("Bearer {secret}");
