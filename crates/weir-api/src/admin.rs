@@ -1,6 +1,7 @@
 //! The admin API: `/admin/v1`, for the operator alone.
 
 mod accounts;
+mod calls;
 mod keys;
 mod operations;
 mod wallet;
@@ -52,7 +53,8 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(wallet::show, wallet::change))
             .routes(routes!(wallet::top_up))
             .routes(routes!(wallet::adjust))
-            .routes(routes!(wallet::entries)),
+            .routes(routes!(wallet::entries))
+            .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());
     router

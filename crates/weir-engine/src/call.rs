@@ -209,7 +209,7 @@ impl Engine {
 
     /// Counts a call that was answered without an upstream.
     pub fn count_unsent(&self, wanted: &Wanted<'_>, status: u16, limited: bool, latency_ms: u64) {
-        self.tallies.count(&Counted {
+        let counted = Counted {
             account: wanted.key.account.id,
             key: wanted.key.id,
             policy: wanted.policy,
@@ -221,7 +221,9 @@ impl Engine {
             charged: Nano::ZERO,
             latency_ms,
             at: self.now(),
-        });
+        };
+        self.watchers.tell(&counted);
+        self.tallies.count(&counted);
     }
 }
 

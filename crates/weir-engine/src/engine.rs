@@ -24,6 +24,7 @@ use crate::journal::Journal;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
+use crate::watch::{Ended, Watchers};
 use crate::webhook::Webhooks;
 
 /// The live state of everything.
@@ -41,6 +42,7 @@ pub struct Engine {
     pub(crate) journal: Journal,
     pub(crate) running: RunningCalls,
     pub(crate) tallies: Tallies,
+    pub(crate) watchers: Watchers,
     pub(crate) dirty: Mutex<Vec<Arc<AccountCell>>>,
     /// Changes through the API take turns: each is checked, made durable, then shown.
     pub(crate) changes: tokio::sync::Mutex<()>,
@@ -86,6 +88,7 @@ impl Engine {
             journal,
             running: RunningCalls::default(),
             tallies: Tallies::default(),
+            watchers: Watchers::default(),
             dirty: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             webhooks: Webhooks::default(),
@@ -132,6 +135,11 @@ impl Engine {
     /// The key of that id.
     pub fn key(&self, id: KeyId) -> Option<Arc<KeyCell>> {
         self.key_ids.pin().get(&id).map(Arc::clone)
+    }
+
+    /// Every call as it ends, from now on. A watcher that lags far behind misses some.
+    pub fn watch(&self) -> tokio::sync::broadcast::Receiver<Arc<Ended>> {
+        self.watchers.watch()
     }
 
     /// How many charged streams are running.

@@ -15,6 +15,8 @@ pub mod record;
 
 pub mod tally;
 
+pub mod watch;
+
 mod journal;
 mod running;
 

@@ -328,6 +328,7 @@ impl Open {
         };
         let hold = self.grant.hold.take();
         let counted = self.counted(&bill, outcome, now);
+        engine.watchers.tell(&counted);
         if let Some(hold) = hold {
             let posting = self.posting(&bill, hold.amount(), counted);
             settled.commit = engine.post_charge(&mut live, hold, posting);
