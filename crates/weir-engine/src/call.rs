@@ -7,7 +7,7 @@ use weir_core::admit::{Ask, Refusal, Shortage, Views};
 use weir_core::money::Nano;
 use weir_core::operation::RouteIndex;
 use weir_core::policy::{OnLowBalance, Policy, Route, RoutePrice};
-use weir_core::price::{Bound, Contract};
+use weir_core::price::{Bound, Contract, Offer};
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
@@ -15,7 +15,7 @@ use weir_store::health::StoreHealth;
 use crate::cell::{KeyCell, KeyState, Live};
 use crate::engine::Engine;
 use crate::tally::Counted;
-use crate::ticket::{Open, Ticket, charged_available};
+use crate::ticket::{Open, STREAM_SHARES, Ticket, charged_available};
 
 /// A call that wants to be made.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Wanted<'a> {
     pub bound: Bound,
     /// The most output tokens per choice that will be forwarded, if there is a bound at all.
     pub output_max: Option<u64>,
+    /// Whether it is a stream, which renews what it holds as output flows.
+    pub stream: bool,
 }
 
 /// What admission came to.
@@ -100,12 +102,20 @@ impl Engine {
         let offer = price
             .as_deref()
             .and_then(|name| wanted.policy.prices().offer(name, contract.as_deref(), clock).ok());
+        if charged && offer.is_none() {
+            return refused(Why::UnknownModel, &live, wanted, route, clock);
+        }
         let before = self.totals(&live, price.as_deref(), clock);
         let mut bound = wanted.bound;
         let mut clamped = None;
+        if charged && wanted.stream && route.on_low_balance == OnLowBalance::Refuse {
+            let available = live.account.wallet.available(live.account.latest().max(clock));
+            bound.output = share_of(offer, &bound, &before, available, route);
+        }
         let grant = loop {
             let worth = offer.map_or(Nano::ZERO, |offer| offer.quote_worst(&bound, &before));
-            let ask = ask_of(wanted, route, &bound, worth, charged);
+            let counted = if clamped.is_some() { &bound } else { &wanted.bound };
+            let ask = ask_of(wanted, route, counted, worth, charged);
             match live.account.admit(&ask, clock) {
                 Ok(grant) => break (grant, worth, ask.tokens),
                 Err(Refusal::Credits(short)) => {
@@ -225,6 +235,21 @@ impl Engine {
         self.watchers.tell(&counted);
         self.tallies.count(&counted);
     }
+}
+
+/// How much output a stream holds for at a time: what its route says, but no more than a part of
+/// what the wallet covers, so that on a low balance streams that begin do not shut each other out.
+fn share_of(
+    offer: Option<Offer<'_>>,
+    bound: &Bound,
+    before: &Usage,
+    available: Nano,
+    route: &Route,
+) -> u64 {
+    let wide = Bound { output: bound.output.saturating_mul(STREAM_SHARES), ..*bound };
+    let covered = offer.and_then(|offer| offer.affordable_output(&wide, before, available));
+    let share = covered.unwrap_or(0) / STREAM_SHARES;
+    share.max(route.min_output_tokens).min(bound.output)
 }
 
 /// The name of the price of a call; `None` where nothing has a price.

@@ -1,6 +1,7 @@
 //! What is known of an admitted call, and the duty to settle it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
@@ -44,11 +45,30 @@ pub(crate) struct Facts {
 pub(crate) struct Duty {
     ticket: Option<Ticket>,
     pub(crate) mark: SentMark,
+    _detached: Detached,
+}
+
+/// One piece of work that goes on whatever becomes of its connection; a server that ends waits
+/// for all of them.
+#[derive(Debug)]
+pub(crate) struct Detached(Arc<AtomicUsize>);
+
+impl Detached {
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Duty {
-    pub(crate) fn new(ticket: Ticket) -> Self {
-        Self { ticket: Some(ticket), mark: SentMark::default() }
+    pub(crate) fn new(ticket: Ticket, detached: Detached) -> Self {
+        Self { ticket: Some(ticket), mark: SentMark::default(), _detached: detached }
     }
 
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
@@ -115,16 +135,22 @@ impl Facts {
         if usage.input() > 0 { usage } else { usage.with(Meter::InputTokens, self.input_tokens) }
     }
 
-    /// How a call ended whose answer had this status.
+    /// How a call ended whose answer had this status and came to its end.
     pub(crate) fn outcome(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
         Outcome {
             reported: tallied.usage,
             produced: self.with_input(tallied.produced),
             free: status.as_u16() >= 400,
+            cut: false,
             flags: flags.and(tallied.flags),
             status: status.as_u16(),
             latency_ms: self.latency_ms(),
         }
+    }
+
+    /// How a call ended whose answer had this status and was cut off.
+    pub(crate) fn cut_off(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
+        Outcome { cut: true, ..self.outcome(tallied, status, flags) }
     }
 
     pub(crate) fn store_failure(&self) -> Failure {

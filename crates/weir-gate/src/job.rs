@@ -71,7 +71,8 @@ impl Job {
         let produced = self.facts.with_input(Usage::NONE);
         let flags = Flags::CLIENT_GONE;
         let latency_ms = self.facts.latency_ms();
-        let outcome = Outcome { produced, flags, status: 499, latency_ms, ..Outcome::default() };
+        let outcome =
+            Outcome { produced, flags, cut: true, status: 499, latency_ms, ..Outcome::default() };
         if self.duty.mark.is_set() {
             // Nobody waits for the commit any more; it goes its way.
             drop(self.duty.settle(&outcome));
@@ -108,6 +109,7 @@ impl Job {
             let outcome = Outcome {
                 produced: self.facts.with_input(Usage::NONE),
                 free: !matches!(error, UpstreamError::Timeout { .. }),
+                cut: true,
                 flags: Flags::UPSTREAM_BROKE,
                 status: failure.status(),
                 latency_ms: self.facts.latency_ms(),
@@ -253,7 +255,7 @@ impl Job {
     ) -> Failure {
         let request_id = &self.facts.request_id;
         tracing::warn!(error = %chain(error), %request_id, "an upstream broke off its answer");
-        let outcome = self.facts.outcome(&tally.finish(), status, Flags::UPSTREAM_BROKE);
+        let outcome = self.facts.cut_off(&tally.finish(), status, Flags::UPSTREAM_BROKE);
         let detail = "The service broke off its answer.";
         let failure = self.facts.context().fail(Code::UpstreamBroke, detail);
         self.settled_failure(failure, &outcome).await

@@ -21,7 +21,7 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
-use crate::duty::{Duty, Facts};
+use crate::duty::{Detached, Duty, Facts};
 use crate::handler::{Handler, Peer, Refuser, RequestBody};
 use crate::head::HeadRefusal;
 use crate::identify::{client_address, request_id, secret};
@@ -203,6 +203,7 @@ impl Gate {
                 request_id: incoming.request_id,
                 bound: Bound::text(0, 0),
                 output_max: None,
+                stream: false,
             };
             self.permit(incoming, route, &context, &wanted)?;
             if let Some(body) = body.take() {
@@ -227,9 +228,10 @@ impl Gate {
             let Size { bound, output_max } = size(&policy, route, read.ask.as_ref());
             wanted.bound = bound;
             wanted.output_max = output_max;
+            wanted.stream = read.ask.as_ref().is_some_and(|ask| ask.stream);
             match self.engine.admit(&wanted) {
                 Admission::Granted(ticket) => {
-                    let duty = Duty::new(ticket);
+                    let duty = Duty::new(ticket, Detached::new(&self.detached));
                     return self.send(incoming, &wanted, route, read, duty, urgency).await;
                 }
                 Admission::Refused(refused) => {
@@ -336,11 +338,7 @@ impl Gate {
         let job = Job { facts, duty, upstream: Arc::clone(upstream) };
         let (alive, gone) = oneshot::channel();
         let outcome = if charged || streams {
-            let detached = Detached::new(&self.detached);
-            let task = tokio::spawn(async move {
-                let _detached = detached;
-                job.run(request, gone, streams).await
-            });
+            let task = tokio::spawn(job.run(request, gone, streams));
             task.await.unwrap_or_else(|_| {
                 Err(context.fail(Code::InternalError, "The call failed inside the gateway."))
             })
@@ -379,22 +377,6 @@ impl Handler for Gate {
 
     fn detached(&self) -> usize {
         self.detached.load(Ordering::Relaxed)
-    }
-}
-
-/// One piece of work that goes on whatever becomes of its connection.
-struct Detached(Arc<AtomicUsize>);
-
-impl Detached {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Detached {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -15,8 +15,12 @@ mod seed;
 
 mod server;
 
+mod priced;
+
 mod config;
 mod demo;
 mod demo_upstream;
+mod hangups;
 mod limits;
+mod usage_lies;
 mod wallet;
