@@ -18,12 +18,12 @@ pub(crate) struct Problem {
     detail: String,
     param: Option<String>,
     facts: Map<String, Value>,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (facts, headers) = (Map::new(), HeaderMap::new());
+        let (facts, headers) = (Map::new(), Box::default());
         Self { code, detail: detail.into(), param: None, facts, headers }
     }
 
@@ -83,7 +83,7 @@ impl Problem {
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(body.into());
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         response.headers_mut().insert(http::header::CONTENT_TYPE, PROBLEM_JSON);
         response
     }

@@ -48,7 +48,7 @@ pub enum Admission {
     /// The call may be made.
     Granted(Ticket),
     /// It may not; nothing was changed.
-    Refused(Refused),
+    Refused(Box<Refused>),
     /// The policy changed since the route was found: look again.
     Stale,
 }
@@ -175,7 +175,7 @@ impl Engine {
     }
 
     /// Whether the request limits would let the call pass: asked before its body is read.
-    pub fn peek(&self, wanted: &Wanted<'_>) -> Result<(), Refused> {
+    pub fn peek(&self, wanted: &Wanted<'_>) -> Result<(), Box<Refused>> {
         let Some(route) = wanted.policy.route(wanted.index) else { return Ok(()) };
         let clock = self.now();
         let cell = &wanted.key.account;
@@ -300,5 +300,5 @@ fn refused(
     let at = live.account.latest().max(clock);
     let ask = ask_of(wanted, route, &wanted.bound, Nano::ZERO, false);
     let views = live.account.views(&ask, at);
-    Admission::Refused(Refused { why, views, available: charged_available(live, at), at })
+    Admission::Refused(Box::new(Refused { why, views, available: charged_available(live, at), at }))
 }

@@ -35,7 +35,7 @@ pub struct Engine {
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) names: Mutex<LimitNames>,
     /// What accounts without own values and boosts share, by plan, for the present policy.
-    shared: Mutex<(PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>)>,
+    shared: Mutex<SharedEntitlements>,
     pub(crate) keys: papaya::HashMap<SecretDigest, Arc<KeyCell>>,
     pub(crate) key_ids: papaya::HashMap<KeyId, Arc<KeyCell>>,
     pub(crate) accounts: papaya::HashMap<AccountId, Arc<AccountCell>>,
@@ -55,6 +55,9 @@ pub struct Engine {
     last_id: AtomicU64,
     debt_nano: AtomicU64,
 }
+
+/// The policy they are worked out from, and the entitlements by plan.
+type SharedEntitlements = (PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>);
 
 /// What the engine is told at start.
 #[derive(Clone, Debug)]

@@ -42,10 +42,10 @@ pub mod refuse;
 pub mod answer;
 pub mod out_body;
 
+mod duty;
+
 mod intake;
 mod outbound;
-
-mod duty;
 mod relay;
 
 mod job;

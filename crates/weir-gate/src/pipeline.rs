@@ -188,8 +188,7 @@ impl Gate {
     ) -> Result<Answer, Failure> {
         let mut body = Some(body);
         let mut taken = None;
-        loop {
-            let Some(route) = policy.route(index) else { break };
+        while let Some(route) = policy.route(index) {
             let dialect = dialect_of(route);
             let context = self.context(incoming.request_id, dialect);
             let urgency = priority::of(&incoming.parts.headers, incoming.state.key.urgency);

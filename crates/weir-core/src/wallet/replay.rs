@@ -1,7 +1,7 @@
 //! Rebuilding a wallet: from its entries, one by one, or from a snapshot.
 
-use super::Wallet;
 use super::posting::owed_by;
+use super::state::Wallet;
 use crate::grant::{Grant, Grants};
 use crate::id::Seq;
 use crate::ledger::{Draw, Entry, EntryKind};
