@@ -24,3 +24,10 @@ mod hangups;
 mod limits;
 mod usage_lies;
 mod wallet;
+
+mod crash;
+mod startup;
+
+mod recorder;
+
+mod hostile;
