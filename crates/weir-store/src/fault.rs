@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub struct Faults {
     fail_sync: AtomicBool,
     disk_pages: AtomicU32,
+    full_groups: AtomicU32,
 }
 
 impl Faults {
@@ -18,6 +19,17 @@ impl Faults {
     /// The disk has room for so many pages of 4 KiB, ballast included; 0 is no bound.
     pub fn set_disk_pages(&self, pages: u32) {
         self.disk_pages.store(pages, Ordering::SeqCst);
+    }
+
+    /// The next groups of batches find no space, ballast or not; then there is space again.
+    pub fn fill_next_groups(&self, groups: u32) {
+        // Each is tried twice: before and after the ballast is given back.
+        self.full_groups.store(groups * 2, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take_full(&self) -> bool {
+        let left = |left: u32| left.checked_sub(1);
+        self.full_groups.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok()
     }
 
     pub(crate) fn take_failed_sync(&self) -> bool {
