@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use weir_core::account::{Owner, Slot};
 use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq, WebhookId};
-use weir_core::ledger::Entry;
+use weir_core::ledger::{Entry, EntryKind};
 use weir_core::names::LimitNames;
 use weir_core::policy::Policy;
 use weir_core::price::Period;
@@ -19,7 +19,7 @@ use weir_store::load::Loaded;
 use weir_store::store::{Options, Store};
 use weir_store::usage::{WindowKey, WindowState};
 
-use crate::cell::AccountCell;
+use crate::cell::{AccountCell, Live};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::Journal;
@@ -170,21 +170,18 @@ impl Engine {
         for snapshot in &loaded.wallets {
             let Some(cell) = self.account(snapshot.account) else { continue };
             let row: WalletRow = read("wallet", snapshot.account, &snapshot.state)?;
-            let mut live = cell.live.lock();
-            let line = live.account.wallet.credit_line();
-            let mut wallet = Wallet::from_state(&row.state(snapshot.as_of))?;
-            // No entry tells the credit line: it is the account's own and was checked there.
-            wallet.set_credit_line(line).map_err(|why| senseless("account", cell.id, why))?;
-            live.account.wallet = wallet;
-            live.totals = row.totals();
-            live.last_entry = snapshot.as_of;
-            live.account.observe(row.latest());
+            take_up(&mut cell.live.lock(), &row, snapshot.as_of)?;
         }
         for entry in loaded.tail() {
             let entry = entry?;
             if let Some(cell) = self.account(entry.account) {
                 self.replay(&cell, &entry)?;
             }
+        }
+        for cell in self.all_accounts() {
+            let mut live = cell.live.lock();
+            let now = live.account.observe(self.now());
+            self.settle_levels(&mut live, now, false);
         }
         Ok(())
     }
@@ -194,15 +191,7 @@ impl Engine {
         if entry.seq <= live.last_entry {
             return Ok(());
         }
-        live.account.wallet.replay(entry)?;
-        live.last_entry = entry.seq;
-        live.account.observe(entry.at);
-        // A charge with debt is two entries of one call: its usage counts once.
-        if let Some(call) = &entry.call
-            && entry.kind == weir_core::ledger::EntryKind::Charge
-        {
-            live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
-        }
+        replay_into(&mut live, entry)?;
         drop(live);
         self.touch(cell);
         Ok(())
@@ -240,6 +229,42 @@ impl AccountCell {
     pub fn last_entry(&self) -> Seq {
         self.live.lock().last_entry
     }
+}
+
+/// Puts a wallet as it was kept in the place of what is posted; open holds stay.
+pub(crate) fn take_up(live: &mut Live, row: &WalletRow, as_of: Seq) -> Result<(), LedgerFault> {
+    let wallet = Wallet::from_state(&row.state(as_of))?;
+    live.account.wallet.reread(wallet);
+    live.totals = row.totals();
+    live.last_entry = as_of;
+    row.restore_levels(&mut live.levels);
+    live.account.observe(row.latest());
+    Ok(())
+}
+
+/// Takes in an entry that the ledger has. What its alerts told was told in its commit.
+pub(crate) fn replay_into(live: &mut Live, entry: &Entry) -> Result<(), LedgerFault> {
+    live.account.wallet.replay(entry)?;
+    live.last_entry = entry.seq;
+    live.account.observe(entry.at);
+    // A charge with debt is two entries of one call: its usage counts once.
+    if let Some(call) = &entry.call
+        && entry.kind == EntryKind::Charge
+    {
+        live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
+    }
+    if matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
+        live.levels.burn.record(-entry.amount, entry.at);
+    }
+    let Live { account, levels, .. } = live;
+    if let Some(grant) = account.wallet.grants().find(|grant| grant.seq == entry.seq) {
+        levels.notices.begin(grant, entry.at);
+    }
+    let reading = levels.reading(&account.wallet, entry.at);
+    if let Some(alerts) = &mut levels.alerts {
+        alerts.read(&reading);
+    }
+    Ok(())
 }
 
 fn read<T: serde::de::DeserializeOwned>(

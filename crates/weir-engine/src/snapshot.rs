@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use weir_core::alert::{Alerts, Burn, Level, LevelState, Notices, Standing, Told};
 use weir_core::grant::Grant;
 use weir_core::id::Seq;
 use weir_core::ledger::{Category, Terms};
@@ -12,6 +13,7 @@ use weir_core::usage::{Meter, Usage};
 use weir_core::wallet::replay::WalletState;
 
 use crate::cell::{Live, Totals};
+use crate::levels::Levels;
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct WalletRow {
@@ -23,6 +25,20 @@ pub(crate) struct WalletRow {
     period_us: i64,
     totals: BTreeMap<Box<str>, Vec<u64>>,
     latest_us: i64,
+    #[serde(default)]
+    levels: LevelsRow,
+}
+
+/// What is kept for alerts.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct LevelsRow {
+    /// Each level as it is written (depletion: empty) and where the account stands.
+    #[serde(default)]
+    standings: Vec<(String, u8)>,
+    #[serde(default)]
+    told: Vec<(u64, u8)>,
+    #[serde(default)]
+    burn: (i64, i64, i64, Option<u8>),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -49,6 +65,7 @@ impl WalletRow {
             period_us: live.totals.since.micros(),
             totals: totals.map(|(price, usage)| (price.clone(), amounts(usage))).collect(),
             latest_us: live.account.latest().micros(),
+            levels: LevelsRow::of(&live.levels),
         }
     }
 
@@ -75,8 +92,49 @@ impl WalletRow {
         }
     }
 
+    /// Takes up the levels as they were kept.
+    pub(crate) fn restore_levels(&self, levels: &mut Levels) {
+        let standings = self.levels.standings.iter();
+        let known = standings.filter_map(|(level, standing)| {
+            let level = match level.as_str() {
+                "" => Level::Depleted,
+                text => Level::Low(text.parse().ok()?),
+            };
+            let standing = *STANDINGS.get(usize::from(*standing))?;
+            Some(LevelState { level, standing })
+        });
+        levels.alerts = Alerts::restore(known).ok().filter(|alerts| !alerts.levels().is_empty());
+        let told = self.levels.told.iter();
+        levels.notices = Notices::restore(
+            told.map(|(grant, stages)| Told { grant: Seq(*grant), stages: *stages }),
+        );
+        let (per_hour, open, hour, closed) = self.levels.burn;
+        levels.burn = Burn { per_hour: Nano::new(per_hour), open: Nano::new(open), hour, closed };
+    }
+
     pub(crate) fn latest(&self) -> Timestamp {
         Timestamp::from_micros(self.latest_us)
+    }
+}
+
+impl LevelsRow {
+    fn of(levels: &Levels) -> Self {
+        let states = levels.alerts.as_ref().map_or(&[][..], |alerts| alerts.levels());
+        let standing = |state: &LevelState| {
+            let place = STANDINGS.iter().position(|standing| *standing == state.standing);
+            let level = match state.level {
+                Level::Depleted => String::new(),
+                Level::Low(threshold) => threshold.to_string(),
+            };
+            (level, place.and_then(|place| u8::try_from(place).ok()).unwrap_or_default())
+        };
+        let told = levels.notices.told().iter().map(|told| (told.grant.0, told.stages));
+        let Burn { per_hour, open, hour, closed } = levels.burn;
+        Self {
+            standings: states.iter().map(standing).collect(),
+            told: told.collect(),
+            burn: (per_hour.get(), open.get(), hour, closed),
+        }
     }
 }
 
@@ -101,3 +159,5 @@ impl GrantRow {
         }
     }
 }
+
+const STANDINGS: [Standing; 3] = [Standing::Above, Standing::Below, Standing::Seeded];

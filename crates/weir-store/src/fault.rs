@@ -8,6 +8,7 @@ pub struct Faults {
     fail_sync: AtomicBool,
     disk_pages: AtomicU32,
     full_groups: AtomicU32,
+    full_now: AtomicBool,
 }
 
 impl Faults {
@@ -23,13 +24,17 @@ impl Faults {
 
     /// The next groups of batches find no space, ballast or not; then there is space again.
     pub fn fill_next_groups(&self, groups: u32) {
-        // Each is tried twice: before and after the ballast is given back.
-        self.full_groups.store(groups * 2, Ordering::SeqCst);
+        self.full_groups.store(groups, Ordering::SeqCst);
     }
 
-    pub(crate) fn take_full(&self) -> bool {
+    pub(crate) fn begin_group(&self) {
         let left = |left: u32| left.checked_sub(1);
-        self.full_groups.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok()
+        let full = self.full_groups.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();
+        self.full_now.store(full, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full_now.load(Ordering::SeqCst)
     }
 
     pub(crate) fn take_failed_sync(&self) -> bool {

@@ -84,6 +84,9 @@ impl Writer {
     }
 
     fn group(&mut self, mut jobs: Vec<Job>) {
+        if let Some(faults) = &self.faults {
+            faults.begin_group();
+        }
         let last = jobs.iter().filter_map(|job| job.batch.entries.map(|(_, last)| last)).max();
         if self.health.get() == StoreHealth::Full {
             jobs = self.refuse_fresh(jobs);
@@ -162,7 +165,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         self.simulate_disk()?;
-        if self.faults.as_ref().is_some_and(|faults| faults.take_full()) {
+        if self.faults.as_ref().is_some_and(|faults| faults.is_full()) {
             let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
             return Err(rusqlite::Error::SqliteFailure(code, None));
         }

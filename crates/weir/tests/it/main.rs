@@ -21,6 +21,7 @@ mod config;
 mod demo;
 mod demo_upstream;
 mod hangups;
+mod ledger;
 mod limits;
 mod usage_lies;
 mod wallet;
