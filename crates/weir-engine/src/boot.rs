@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use weir_core::account::{Owner, Slot};
 use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq, WebhookId};
-use weir_core::ledger::{Entry, EntryKind};
+use weir_core::ledger::Entry;
 use weir_core::names::LimitNames;
 use weir_core::policy::Policy;
-use weir_core::price::Period;
 use weir_core::time::Timestamp;
-use weir_core::wallet::Wallet;
 use weir_core::wallet::replay::LedgerFault;
 use weir_core::window::Window;
 use weir_store::error::{OpenError, ReadError};
@@ -19,12 +17,12 @@ use weir_store::load::Loaded;
 use weir_store::store::{Options, Store};
 use weir_store::usage::{WindowKey, WindowState};
 
-use crate::cell::{AccountCell, Live};
+use crate::cell::AccountCell;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::Journal;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord, kind};
-use crate::snapshot::WalletRow;
+use crate::snapshot::{WalletRow, replay_into, take_up};
 use crate::webhook::Webhook;
 use crate::{outbox, webhooks};
 
@@ -229,42 +227,6 @@ impl AccountCell {
     pub fn last_entry(&self) -> Seq {
         self.live.lock().last_entry
     }
-}
-
-/// Puts a wallet as it was kept in the place of what is posted; open holds stay.
-pub(crate) fn take_up(live: &mut Live, row: &WalletRow, as_of: Seq) -> Result<(), LedgerFault> {
-    let wallet = Wallet::from_state(&row.state(as_of))?;
-    live.account.wallet.reread(wallet);
-    live.totals = row.totals();
-    live.last_entry = as_of;
-    row.restore_levels(&mut live.levels);
-    live.account.observe(row.latest());
-    Ok(())
-}
-
-/// Takes in an entry that the ledger has. What its alerts told was told in its commit.
-pub(crate) fn replay_into(live: &mut Live, entry: &Entry) -> Result<(), LedgerFault> {
-    live.account.wallet.replay(entry)?;
-    live.last_entry = entry.seq;
-    live.account.observe(entry.at);
-    // A charge with debt is two entries of one call: its usage counts once.
-    if let Some(call) = &entry.call
-        && entry.kind == EntryKind::Charge
-    {
-        live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
-    }
-    if matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
-        live.levels.burn.record(-entry.amount, entry.at);
-    }
-    let Live { account, levels, .. } = live;
-    if let Some(grant) = account.wallet.grants().find(|grant| grant.seq == entry.seq) {
-        levels.notices.begin(grant, entry.at);
-    }
-    let reading = levels.reading(&account.wallet, entry.at);
-    if let Some(alerts) = &mut levels.alerts {
-        alerts.read(&reading);
-    }
-    Ok(())
 }
 
 fn read<T: serde::de::DeserializeOwned>(

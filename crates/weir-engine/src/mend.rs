@@ -13,10 +13,9 @@ use weir_core::wallet::{LedgerFault, Wallet};
 use weir_store::error::{CommitError, ReadError};
 use weir_store::op::Urgency;
 
-use crate::boot::{replay_into, take_up};
 use crate::cell::AccountCell;
 use crate::engine::Engine;
-use crate::snapshot::WalletRow;
+use crate::snapshot::{WalletRow, replay_into, take_up};
 
 /// Why an account cannot be read anew; it is tried again.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use weir_core::alert::{Alerts, Burn, Level, LevelState, Notices, Standing, Told};
 use weir_core::grant::Grant;
 use weir_core::id::Seq;
-use weir_core::ledger::{Category, Terms};
+use weir_core::ledger::{Category, Entry, EntryKind, Terms};
 use weir_core::money::Nano;
+use weir_core::price::Period;
 use weir_core::time::Timestamp;
 use weir_core::usage::{Meter, Usage};
 use weir_core::wallet::replay::WalletState;
+use weir_core::wallet::{LedgerFault, Wallet};
 
 use crate::cell::{Live, Totals};
 use crate::levels::Levels;
@@ -158,6 +160,42 @@ impl GrantRow {
             terms: Terms { category, priority: self.priority, expires_at },
         }
     }
+}
+
+/// Puts a wallet as it was kept in the place of what is posted; open holds stay.
+pub(crate) fn take_up(live: &mut Live, row: &WalletRow, as_of: Seq) -> Result<(), LedgerFault> {
+    let wallet = Wallet::from_state(&row.state(as_of))?;
+    live.account.wallet.reread(wallet);
+    live.totals = row.totals();
+    live.last_entry = as_of;
+    row.restore_levels(&mut live.levels);
+    live.account.observe(row.latest());
+    Ok(())
+}
+
+/// Takes in an entry that the ledger has. What its alerts told was told in its commit.
+pub(crate) fn replay_into(live: &mut Live, entry: &Entry) -> Result<(), LedgerFault> {
+    live.account.wallet.replay(entry)?;
+    live.last_entry = entry.seq;
+    live.account.observe(entry.at);
+    // A charge with debt is two entries of one call: its usage counts once.
+    if let Some(call) = &entry.call
+        && entry.kind == EntryKind::Charge
+    {
+        live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
+    }
+    if matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
+        live.levels.burn.record(-entry.amount, entry.at);
+    }
+    let Live { account, levels, .. } = live;
+    if let Some(grant) = account.wallet.grants().find(|grant| grant.seq == entry.seq) {
+        levels.notices.begin(grant, entry.at);
+    }
+    let reading = levels.reading(&account.wallet, entry.at);
+    if let Some(alerts) = &mut levels.alerts {
+        alerts.read(&reading);
+    }
+    Ok(())
 }
 
 const STANDINGS: [Standing; 3] = [Standing::Above, Standing::Below, Standing::Seeded];
