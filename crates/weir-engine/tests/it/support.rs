@@ -127,6 +127,7 @@ pub(crate) fn admit(engine: &Arc<Engine>, key: &Arc<KeyCell>, output: u64) -> Ad
         model: Some("m"),
         urgent: false,
         request_id: "call",
+        stream: false,
         bound: Bound::text(0, output),
         output_max: Some(output),
     })
