@@ -98,11 +98,15 @@ impl Engine {
         if charged && self.health() != StoreHealth::Ok {
             return refused(Why::Store(self.health()), &live, wanted, route, clock);
         }
+        if charged && !self.is_sound(cell) {
+            return refused(Why::Store(StoreHealth::Full), &live, wanted, route, clock);
+        }
         let contract = live.contract.clone();
         let offer = price
             .as_deref()
             .and_then(|name| wanted.policy.prices().offer(name, contract.as_deref(), clock).ok());
         if charged && offer.is_none() {
+            // Its contract is over, or not yet in force: what has no price is never free.
             return refused(Why::UnknownModel, &live, wanted, route, clock);
         }
         let before = self.totals(&live, price.as_deref(), clock);
@@ -129,6 +133,7 @@ impl Engine {
                     });
                     let Some(lower) = lower else {
                         let why = Why::Credits(short, affordable);
+                        self.read_levels_refused(&mut live, cell.id, clock);
                         return refused(why, &live, wanted, route, clock);
                     };
                     bound.output = lower;

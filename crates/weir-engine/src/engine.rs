@@ -52,6 +52,8 @@ pub struct Engine {
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
+    /// What is written behind is written by one thread at a time.
+    pub(crate) behind: Mutex<()>,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
 }
@@ -97,6 +99,7 @@ impl Engine {
             webhooks: Webhooks::default(),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
+            behind: Mutex::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
         }
@@ -105,6 +108,16 @@ impl Engine {
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The clock that everything is stamped by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Reads what is durable. All its functions block.
+    pub fn store_reader(&self) -> weir_store::read::Reader {
+        self.journal.store().reader()
     }
 
     /// What the operator decided.
@@ -209,7 +222,9 @@ impl Engine {
             let boosts: Vec<Boost> = live.boosts.iter().map(|(boost, _)| boost.clone()).collect();
             Arc::new(Entitlement::new(policy, Arc::clone(plan), &live.own, &boosts, now))
         };
+        let was_charged = live.account.entitlement.is_charged();
         live.account.entitle(entitlement, now);
+        self.settle_levels(live, now, !was_charged);
         live.policy = policy.number();
         for key in &live.keys {
             let state = key.state.load();
@@ -219,6 +234,12 @@ impl Engine {
                 key.state.store(Arc::new(KeyState { limits, ..KeyState::clone(&state) }));
             }
         }
+    }
+
+    /// Brings the alert thresholds of an account up to date.
+    pub(crate) fn settle_levels(&self, live: &mut Live, now: Timestamp, anew: bool) {
+        let Live { account, levels, .. } = live;
+        levels.settle(&account.entitlement.plan().alerts, &account.wallet, now, anew);
     }
 
     fn shared_entitlement(

@@ -22,6 +22,7 @@ mod running;
 
 mod alarm;
 pub mod event_type;
+mod levels;
 pub mod webhook;
 
 pub mod cell;
@@ -29,8 +30,11 @@ pub mod cell;
 pub mod engine;
 
 mod event;
-mod posting;
 mod snapshot;
+
+pub mod alerts;
+
+mod posting;
 
 pub mod ticket;
 
@@ -46,9 +50,12 @@ pub mod accounts;
 pub mod credit;
 pub mod keys;
 
+mod mend;
 mod recover;
 
 pub mod behind;
+
+pub mod audit;
 
 pub mod admin_key;
 pub mod boot;

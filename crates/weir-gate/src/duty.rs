@@ -12,6 +12,7 @@ use weir_engine::clock::instant;
 use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::{Code, Links};
 
+use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::tally::{Shape, Tallied};
 use crate::upstream::SentMark;
@@ -38,6 +39,10 @@ pub(crate) struct Facts {
     pub(crate) on_disconnect: OnDisconnect,
     pub(crate) on_exhausted: OnExhausted,
     pub(crate) head_only: bool,
+    /// What was wrong with the client's body, once something is.
+    pub(crate) body_fault: BodyFault,
+    /// The most bytes that a client's body may have.
+    pub(crate) body_bytes_max: u64,
 }
 
 /// The duty to settle, together with what tells whether anything was sent.

@@ -21,6 +21,7 @@ use weir_wire::header as ours;
 use crate::answer::{Answer, AnswerBody};
 use crate::duty::{Duty, Facts, chain};
 use crate::head::strip_upstream_headers;
+use crate::intake::body_failure;
 use crate::limit_headers;
 use crate::out_body::OutBody;
 use crate::refuse::{Dialect, Failure};
@@ -85,6 +86,10 @@ impl Job {
     /// A call without an answer: given back if nothing was sent, else settled like a hang-up.
     async fn failed(&mut self, error: &UpstreamError) -> Failure {
         let context = self.facts.context();
+        if let Some(fault) = self.facts.body_fault.told() {
+            let failure = body_failure(&context, fault, self.facts.body_bytes_max);
+            return self.unanswered(failure, error.was_sent(), true).await;
+        }
         let failure = match error {
             UpstreamError::Timeout { upstream, waited } => context.fail(
                 Code::UpstreamTimeout,
@@ -104,25 +109,30 @@ impl Job {
             }
         };
         tracing::warn!(error = %chain(error), request_id = %self.facts.request_id, "upstream failed");
-        let dialect = self.facts.dialect;
-        if error.was_sent() {
-            let outcome = Outcome {
-                produced: self.facts.with_input(Usage::NONE),
-                free: !matches!(error, UpstreamError::Timeout { .. }),
-                cut: true,
-                flags: Flags::UPSTREAM_BROKE,
-                status: failure.status(),
-                latency_ms: self.facts.latency_ms(),
-                reported: None,
+        let free = !matches!(error, UpstreamError::Timeout { .. });
+        self.unanswered(failure, error.was_sent(), free).await
+    }
+
+    /// Ends a call that the upstream did not answer.
+    async fn unanswered(&mut self, failure: Failure, sent: bool, free: bool) -> Failure {
+        if !sent {
+            return match self.duty.void() {
+                Some(Voided { views, available, at }) => {
+                    failure.limits(&views, self.facts.dialect, at).wallet(available)
+                }
+                None => failure,
             };
-            return self.settled_failure(failure, &outcome).await;
         }
-        match self.duty.void() {
-            Some(Voided { views, available, at }) => {
-                failure.limits(&views, dialect, at).wallet(available)
-            }
-            None => failure,
-        }
+        let outcome = Outcome {
+            produced: self.facts.with_input(Usage::NONE),
+            free,
+            cut: true,
+            flags: Flags::UPSTREAM_BROKE,
+            status: failure.status(),
+            latency_ms: self.facts.latency_ms(),
+            reported: None,
+        };
+        self.settled_failure(failure, &outcome).await
     }
 
     /// Settles a call that failed, and tells so when that is durable.

@@ -311,6 +311,7 @@ impl Gate {
             auth_headers: &settings.auth_headers,
             reads_answer,
         };
+        let body_fault = body.fault();
         let request = outbound.request(body);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let charged = duty.is_charged();
@@ -333,6 +334,8 @@ impl Gate {
             on_disconnect: route.on_disconnect,
             on_exhausted: route.on_exhausted,
             head_only: incoming.parts.method == Method::HEAD,
+            body_fault,
+            body_bytes_max: settings.body_bytes_max,
         };
         let job = Job { facts, duty, upstream: Arc::clone(upstream) };
         let (alive, gone) = oneshot::channel();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::admin::{account, boost, increase, key, limits, tail, usage, wallet};
-use crate::command::{check, demo, demo_upstream, init, serve};
+use crate::command::{check, demo, demo_upstream, init, ledger, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -44,6 +44,8 @@ enum Command {
     Boost(boost::BoostArgs),
     /// Decide customers' requests for higher limits.
     Increase(increase::IncreaseArgs),
+    /// Prove the books of a store.
+    Ledger(ledger::Args),
     /// Run the mock AI upstream of the demo by itself.
     #[command(hide = true)]
     DemoUpstream(demo_upstream::Args),
@@ -66,6 +68,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Top(args) => tail::run_top(&args),
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::DemoUpstream(args) => demo_upstream::run(&args),
     };
     outcome.unwrap_or_else(|error| {

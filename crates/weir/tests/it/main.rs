@@ -21,6 +21,14 @@ mod config;
 mod demo;
 mod demo_upstream;
 mod hangups;
+mod ledger;
 mod limits;
 mod usage_lies;
 mod wallet;
+
+mod crash;
+mod startup;
+
+mod recorder;
+
+mod hostile;
