@@ -1,6 +1,7 @@
 //! The live state of everything: policy, accounts and keys in memory, the journal behind them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,13 +14,14 @@ use weir_core::names::LimitNames;
 use weir_core::plan::Boost;
 use weir_core::policy::Policy;
 use weir_core::price::Period;
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
 use crate::alarm::Alarms;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
+use crate::guard::Guard;
 use crate::journal::Journal;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
@@ -54,12 +56,21 @@ pub struct Engine {
     pub(crate) alarms: Alarms,
     /// What is written behind is written by one thread at a time.
     pub(crate) behind: Mutex<()>,
+    guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
 }
 
 /// The policy they are worked out from, and the entitlements by plan.
 type SharedEntitlements = (PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>);
+/// Why a caller is not identified.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unidentified {
+    /// There is no such key.
+    Unknown,
+    /// There is none either, and the address has failed too often to be told; next after this time.
+    TooMany(Span),
+}
 
 /// What the engine is told at start.
 #[derive(Clone, Debug)]
@@ -100,6 +111,7 @@ impl Engine {
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
             behind: Mutex::default(),
+            guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
         }
@@ -141,6 +153,26 @@ impl Engine {
             return None;
         }
         self.keys.pin().get(&SecretDigest::of(secret.as_bytes())).map(Arc::clone)
+    }
+
+    /// The key of that secret, for a caller at this address (behind trusted proxies).
+    ///
+    /// # Errors
+    ///
+    /// [`Unidentified`]: there is no such key. Whoever guesses is told so only so often; a key that
+    /// exists is found however often others at its address have failed.
+    pub fn identify_from(
+        &self,
+        secret: &str,
+        address: IpAddr,
+    ) -> Result<Arc<KeyCell>, Unidentified> {
+        if let Some(key) = self.identify(secret) {
+            return Ok(key);
+        }
+        Err(match self.guard.fail(address, self.now()) {
+            Ok(()) => Unidentified::Unknown,
+            Err(wait) => Unidentified::TooMany(wait),
+        })
     }
 
     /// The account of that id.

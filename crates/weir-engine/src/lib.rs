@@ -7,6 +7,7 @@
 //! What this crate does not do: no HTTP and no SQL.
 
 pub mod clock;
+pub mod guard;
 pub mod secret;
 
 pub mod change;

@@ -16,6 +16,7 @@ use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::tally::{Shape, Tallied};
 use crate::upstream::SentMark;
+use crate::waiting::Seat;
 
 /// What is known of a call once it is admitted.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct Duty {
     ticket: Option<Ticket>,
     pub(crate) mark: SentMark,
     _detached: Detached,
+    /// Its place among the upstream's calls, given up when the call is over.
+    _seat: Option<Seat>,
 }
 
 /// One piece of work that goes on whatever becomes of its connection; a server that ends waits
@@ -72,8 +75,8 @@ impl Drop for Detached {
 }
 
 impl Duty {
-    pub(crate) fn new(ticket: Ticket, detached: Detached) -> Self {
-        Self { ticket: Some(ticket), mark: SentMark::default(), _detached: detached }
+    pub(crate) fn new(ticket: Ticket, detached: Detached, seat: Option<Seat>) -> Self {
+        Self { ticket: Some(ticket), mark: SentMark::default(), _detached: detached, _seat: seat }
     }
 
     pub(crate) fn ticket(&self) -> Option<&Ticket> {

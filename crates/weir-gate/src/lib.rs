@@ -24,6 +24,8 @@ pub mod serve;
 pub mod dial;
 mod endpoint;
 mod pool;
+pub mod waiting;
+
 pub mod upstream;
 
 pub mod json;
