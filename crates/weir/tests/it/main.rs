@@ -22,7 +22,9 @@ mod demo;
 mod demo_upstream;
 mod hangups;
 mod ledger;
+mod keys;
 mod limits;
+mod queue;
 mod usage_lies;
 mod wallet;
 
