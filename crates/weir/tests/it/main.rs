@@ -34,3 +34,7 @@ mod startup;
 mod recorder;
 
 mod hostile;
+
+mod sdk;
+
+mod foreign;
