@@ -2,6 +2,7 @@
 
 mod accounts;
 mod boosts;
+mod calls;
 mod increases;
 mod keys;
 mod operations;
@@ -70,7 +71,8 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(increases::approve))
             .routes(routes!(increases::decline))
             .routes(routes!(records::events))
-            .routes(routes!(records::audit)),
+            .routes(routes!(records::audit))
+            .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());
     document::repeatable(router.get_openapi_mut());

@@ -10,9 +10,9 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName};
 use subtle::ConstantTimeEq;
 use weir_core::key::{Key, KeyType};
-use weir_engine::audit::{Actor, acting};
 use weir_engine::cell::{AccountCell, KeyCell};
 use weir_engine::secret::SecretDigest;
+use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;
 
 use crate::problem::Problem;

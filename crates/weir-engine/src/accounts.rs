@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use weir_core::account::Account;
 use weir_core::admit::LimitView;
+use weir_core::alert::{Alerts, Threshold, TooManyThresholds};
 use weir_core::entitlement::Entitlement;
 use weir_core::id::{AccountId, Seq};
 use weir_core::money::Nano;
@@ -17,13 +18,14 @@ use weir_core::policy::Policy;
 use weir_store::op::{Delete, Expected, Op, Put, Urgency};
 
 use crate::alarm::AlarmLevels;
-use crate::audit::Change;
 use crate::cell::{AccountCell, KeyCell, Live, Totals};
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
+use crate::levels::Levels;
 use crate::own::account_limit;
 use crate::record::{AccountRecord, kind};
+use crate::trail::Change;
 use crate::webhooks::delete_webhook;
 
 /// What a new account shall be.
@@ -118,10 +120,12 @@ impl Engine {
         }
         let own = self.own_limits(&record, &policy)?;
         let credit_line = credit_line(&record)?;
+        let alerts = own_alerts(&record)?;
         let moved = (before.plan != record.plan).then_some(&before.plan);
         self.put_account(&cell, &record, moved, more).await?;
         let mut live = cell.live.lock();
         live.own = own;
+        live.levels.own = alerts;
         live.account.suspended = record.suspended;
         if live.account.wallet.set_credit_line(credit_line).is_err() {
             tracing::error!(account = %id, "a credit line was accepted but does not fit the wallet");
@@ -243,9 +247,13 @@ impl Engine {
             totals: Totals::default(),
             last_entry: Seq(0),
             keys: Vec::new(),
+            levels: Levels { own: own_alerts(&record)?, ..Levels::default() },
+            stranded: Vec::new(),
             gone: false,
             alarms: AlarmLevels::default(),
         };
+        let mut live = live;
+        self.settle_levels(&mut live, now, true);
         let record = ArcSwap::from_pointee(record);
         Ok(Arc::new(AccountCell {
             id,
@@ -323,6 +331,17 @@ fn credit_line(record: &AccountRecord) -> Result<Nano, ChangeError> {
             Ok(line)
         }
     }
+}
+
+fn own_alerts(record: &AccountRecord) -> Result<Option<Vec<Threshold>>, ChangeError> {
+    let Some(texts) = &record.alerts else { return Ok(None) };
+    if texts.len() > Alerts::THRESHOLDS_MAX {
+        return Err(ChangeError::invalid("alerts", TooManyThresholds));
+    }
+    let parse = |text: &String| {
+        text.parse().map_err(|why| ChangeError::invalid("alerts", format!("`{text}` is {why}")))
+    };
+    texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
 }
 
 fn unknown_plan(policy: &Policy, plan: &str) -> ChangeError {

@@ -19,6 +19,8 @@ use crate::tally::rollups;
 impl Engine {
     /// Hands to the store what changed since the last time. Called each second, and at the end.
     pub fn write_behind(&self) {
+        let _alone = self.behind.lock();
+        self.mend();
         self.checkpoint_streams();
         self.tell_boosts();
         // Everything posted up to `applied` was touched before it got its position, so that its
@@ -51,13 +53,14 @@ impl Engine {
         drop(self.journal.commit(Urgency::Settlement, vec![Op::Sweep(sweep)]));
         for cell in self.all_accounts() {
             self.expire_credit(&cell, now);
+            self.tell_expiring(&cell, now);
         }
     }
 
     fn expire_credit(&self, cell: &Arc<AccountCell>, clock: Timestamp) {
         let mut live = cell.live.lock();
         let now = live.account.observe(clock);
-        if live.account.wallet.next_expiry(now).is_none_or(|at| at > now) {
+        if live.account.wallet.next_expiry(now).is_none_or(|at| at > now) || !self.is_sound(cell) {
             return;
         }
         self.touch(cell);
@@ -71,6 +74,7 @@ impl Engine {
                 posting.draws.first().map_or_else(String::new, |draw| draw.from.to_string());
             ops.push(Op::Append(posting.into_entry(cell.id, &reference, policy, None, None)));
         }
+        self.read_levels(&mut live, cell.id, now, &mut ops);
         drop(turn.commit(Urgency::Settlement, ops));
     }
 

@@ -10,12 +10,12 @@ use weir_core::plan::Boost;
 use weir_core::time::{Span, Timestamp};
 use weir_store::op::{Delete, Event, Expected, Op, Put, Urgency};
 
-use crate::audit::Change;
 use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
 use crate::record::{BoostRecord, kind};
+use crate::trail::Change;
 
 /// A boost with its place.
 #[derive(Clone, Debug)]

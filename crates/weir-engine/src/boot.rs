@@ -9,9 +9,7 @@ use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq, WebhookId};
 use weir_core::ledger::Entry;
 use weir_core::names::LimitNames;
 use weir_core::policy::Policy;
-use weir_core::price::Period;
 use weir_core::time::Timestamp;
-use weir_core::wallet::Wallet;
 use weir_core::wallet::replay::LedgerFault;
 use weir_core::window::Window;
 use weir_store::error::{OpenError, ReadError};
@@ -25,7 +23,7 @@ use crate::clock::Clock;
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::Journal;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord, kind};
-use crate::snapshot::WalletRow;
+use crate::snapshot::{WalletRow, replay_into, take_up};
 use crate::webhook::Webhook;
 use crate::{outbox, webhooks};
 
@@ -168,21 +166,18 @@ impl Engine {
         for snapshot in &loaded.wallets {
             let Some(cell) = self.account(snapshot.account) else { continue };
             let row: WalletRow = read("wallet", snapshot.account, &snapshot.state)?;
-            let mut live = cell.live.lock();
-            let line = live.account.wallet.credit_line();
-            let mut wallet = Wallet::from_state(&row.state(snapshot.as_of))?;
-            // No entry tells the credit line: it is the account's own and was checked there.
-            wallet.set_credit_line(line).map_err(|why| senseless("account", cell.id, why))?;
-            live.account.wallet = wallet;
-            live.totals = row.totals();
-            live.last_entry = snapshot.as_of;
-            live.account.observe(row.latest());
+            take_up(&mut cell.live.lock(), &row, snapshot.as_of)?;
         }
         for entry in loaded.tail() {
             let entry = entry?;
             if let Some(cell) = self.account(entry.account) {
                 self.replay(&cell, &entry)?;
             }
+        }
+        for cell in self.all_accounts() {
+            let mut live = cell.live.lock();
+            let now = live.account.observe(self.now());
+            self.settle_levels(&mut live, now, false);
         }
         Ok(())
     }
@@ -192,15 +187,7 @@ impl Engine {
         if entry.seq <= live.last_entry {
             return Ok(());
         }
-        live.account.wallet.replay(entry)?;
-        live.last_entry = entry.seq;
-        live.account.observe(entry.at);
-        // A charge with debt is two entries of one call: its usage counts once.
-        if let Some(call) = &entry.call
-            && entry.kind == weir_core::ledger::EntryKind::Charge
-        {
-            live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
-        }
+        replay_into(&mut live, entry)?;
         drop(live);
         self.touch(cell);
         Ok(())

@@ -7,7 +7,7 @@ use weir_core::admit::{Ask, Refusal, Shortage, Views};
 use weir_core::money::Nano;
 use weir_core::operation::RouteIndex;
 use weir_core::policy::{OnLowBalance, Policy, Route, RoutePrice};
-use weir_core::price::{Bound, Contract};
+use weir_core::price::{Bound, Contract, Offer};
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
@@ -15,7 +15,7 @@ use weir_store::health::StoreHealth;
 use crate::cell::{KeyCell, KeyState, Live};
 use crate::engine::Engine;
 use crate::tally::Counted;
-use crate::ticket::{Open, Ticket, charged_available};
+use crate::ticket::{Open, STREAM_SHARES, Ticket, charged_available};
 
 /// A call that wants to be made.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Wanted<'a> {
     pub bound: Bound,
     /// The most output tokens per choice that will be forwarded, if there is a bound at all.
     pub output_max: Option<u64>,
+    /// Whether it is a stream, which renews what it holds as output flows.
+    pub stream: bool,
 }
 
 /// What admission came to.
@@ -46,7 +48,7 @@ pub enum Admission {
     /// The call may be made.
     Granted(Ticket),
     /// It may not; nothing was changed.
-    Refused(Refused),
+    Refused(Box<Refused>),
     /// The policy changed since the route was found: look again.
     Stale,
 }
@@ -96,16 +98,28 @@ impl Engine {
         if charged && self.health() != StoreHealth::Ok {
             return refused(Why::Store(self.health()), &live, wanted, route, clock);
         }
+        if charged && !self.is_sound(cell) {
+            return refused(Why::Store(StoreHealth::Full), &live, wanted, route, clock);
+        }
         let contract = live.contract.clone();
         let offer = price
             .as_deref()
             .and_then(|name| wanted.policy.prices().offer(name, contract.as_deref(), clock).ok());
+        if charged && offer.is_none() {
+            // Its contract is over, or not yet in force: what has no price is never free.
+            return refused(Why::UnknownModel, &live, wanted, route, clock);
+        }
         let before = self.totals(&live, price.as_deref(), clock);
         let mut bound = wanted.bound;
         let mut clamped = None;
+        if charged && wanted.stream && route.on_low_balance == OnLowBalance::Refuse {
+            let available = live.account.wallet.available(live.account.latest().max(clock));
+            bound.output = share_of(offer, &bound, &before, available, route);
+        }
         let grant = loop {
             let worth = offer.map_or(Nano::ZERO, |offer| offer.quote_worst(&bound, &before));
-            let ask = ask_of(wanted, route, &bound, worth, charged);
+            let counted = if clamped.is_some() { &bound } else { &wanted.bound };
+            let ask = ask_of(wanted, route, counted, worth, charged);
             match live.account.admit(&ask, clock) {
                 Ok(grant) => break (grant, worth, ask.tokens),
                 Err(Refusal::Credits(short)) => {
@@ -119,6 +133,7 @@ impl Engine {
                     });
                     let Some(lower) = lower else {
                         let why = Why::Credits(short, affordable);
+                        self.read_levels_refused(&mut live, cell.id, clock);
                         return refused(why, &live, wanted, route, clock);
                     };
                     bound.output = lower;
@@ -165,7 +180,7 @@ impl Engine {
     }
 
     /// Whether the request limits would let the call pass: asked before its body is read.
-    pub fn peek(&self, wanted: &Wanted<'_>) -> Result<(), Refused> {
+    pub fn peek(&self, wanted: &Wanted<'_>) -> Result<(), Box<Refused>> {
         let Some(route) = wanted.policy.route(wanted.index) else { return Ok(()) };
         let clock = self.now();
         let cell = &wanted.key.account;
@@ -209,7 +224,7 @@ impl Engine {
 
     /// Counts a call that was answered without an upstream.
     pub fn count_unsent(&self, wanted: &Wanted<'_>, status: u16, limited: bool, latency_ms: u64) {
-        self.tallies.count(&Counted {
+        let counted = Counted {
             account: wanted.key.account.id,
             key: wanted.key.id,
             policy: wanted.policy,
@@ -221,8 +236,25 @@ impl Engine {
             charged: Nano::ZERO,
             latency_ms,
             at: self.now(),
-        });
+        };
+        self.watchers.tell(&counted);
+        self.tallies.count(&counted);
     }
+}
+
+/// How much output a stream holds for at a time: what its route says, but no more than a part of
+/// what the wallet covers, so that on a low balance streams that begin do not shut each other out.
+fn share_of(
+    offer: Option<Offer<'_>>,
+    bound: &Bound,
+    before: &Usage,
+    available: Nano,
+    route: &Route,
+) -> u64 {
+    let wide = Bound { output: bound.output.saturating_mul(STREAM_SHARES), ..*bound };
+    let covered = offer.and_then(|offer| offer.affordable_output(&wide, before, available));
+    let share = covered.unwrap_or(0) / STREAM_SHARES;
+    share.max(route.min_output_tokens).min(bound.output)
 }
 
 /// The name of the price of a call; `None` where nothing has a price.
@@ -273,5 +305,5 @@ fn refused(
     let at = live.account.latest().max(clock);
     let ask = ask_of(wanted, route, &wanted.bound, Nano::ZERO, false);
     let views = live.account.views(&ask, at);
-    Admission::Refused(Refused { why, views, available: charged_available(live, at), at })
+    Admission::Refused(Box::new(Refused { why, views, available: charged_available(live, at), at }))
 }

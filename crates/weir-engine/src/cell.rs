@@ -14,8 +14,10 @@ use weir_core::plan::{Boost, Limit};
 use weir_core::price::Contract;
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
+use weir_core::wallet::Hold;
 
 use crate::alarm::AlarmLevels;
+use crate::levels::Levels;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord};
 use crate::secret::SecretDigest;
 
@@ -46,6 +48,11 @@ pub(crate) struct Live {
     /// The last entry of the account in the ledger.
     pub(crate) last_entry: Seq,
     pub(crate) keys: Vec<Arc<KeyCell>>,
+    /// What it falls to and comes back from.
+    pub(crate) levels: Levels,
+    /// Credit that was reserved for what could not be stored: given back when the account is
+    /// read anew.
+    pub(crate) stranded: Vec<Hold>,
     /// Whether the account was deleted while calls were in flight.
     pub(crate) gone: bool,
     /// Which limits have told how full they are.

@@ -8,13 +8,14 @@ use weir_core::ledger::{Category, EntryKind, Terms};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 use weir_core::wallet::ChangeRefused;
+use weir_store::error::CommitError;
 use weir_store::op::{Once, Op, Urgency};
 
-use crate::audit::Change;
-use crate::cell::AccountCell;
+use crate::cell::{AccountCell, Live};
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
+use crate::trail::Change;
 
 /// Credit that comes in, or a change by hand.
 #[derive(Clone, Debug)]
@@ -95,6 +96,7 @@ impl Engine {
         }
         let (commit, posting, reserved) = {
             let mut live = cell.live.lock();
+            self.sound(cell)?;
             let now = live.account.observe(self.now());
             let mut turn = self.journal.turn();
             let wallet = &mut live.account.wallet;
@@ -110,6 +112,10 @@ impl Engine {
                 | EntryKind::Expiry => wallet.top_up(new.amount, new.terms, now, &mut seq),
             };
             let posting = posting.map_err(refused)?;
+            self.begin_notices(&mut live, posting.seq, now);
+            let mut told = Vec::new();
+            self.read_levels(&mut live, cell.id, now, &mut told);
+            let wallet = &mut live.account.wallet;
             // It is in the books, but nothing may be spent of it before the disk has it.
             let reserved = wallet.restore_hold(posting.amount, now);
             live.last_entry = posting.seq;
@@ -145,13 +151,15 @@ impl Engine {
                 });
                 ops.push(Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)));
             }
+            ops.extend(told);
             (turn.commit(Urgency::Fresh, ops), posting, reserved)
         };
         let outcome = commit.await;
         let mut live = cell.live.lock();
         let now = live.account.observe(self.now());
         if let Err(error) = outcome {
-            // What was reserved stays so: after a failed commit nothing of it may be spent.
+            // What was reserved stays so until the account is read anew: nothing of it may be spent.
+            live.stranded.push(reserved);
             tracing::error!(account = %cell.id, %error, "credit could not be made durable");
             return Err(error.into());
         }
@@ -162,14 +170,30 @@ impl Engine {
         Ok(Posted { entry: posting.seq, balance: posting.balance, available })
     }
 
-    async fn taken_before(&self, source: &str, id: &str) -> Result<bool, ChangeError> {
+    /// Refuses changes of an account that got ahead of its ledger, until it is read anew.
+    pub(crate) fn sound(&self, cell: &Arc<AccountCell>) -> Result<(), ChangeError> {
+        match self.is_sound(cell) {
+            true => Ok(()),
+            false => Err(CommitError::Unsound { account: cell.id }.into()),
+        }
+    }
+
+    /// Takes note of new credit: notices whose day is past are never given of it.
+    pub(crate) fn begin_notices(&self, live: &mut Live, seq: Seq, now: Timestamp) {
+        let Live { account, levels, .. } = live;
+        if let Some(grant) = account.wallet.grants().find(|grant| grant.seq == seq) {
+            levels.notices.begin(grant, now);
+        }
+    }
+
+    pub(crate) async fn taken_before(&self, source: &str, id: &str) -> Result<bool, ChangeError> {
         let reader = self.journal.store().reader();
         let (source, id) = (source.to_owned(), id.to_owned());
         let asked = tokio::task::spawn_blocking(move || reader.once(&source, &id)).await;
         match asked {
             Ok(Ok(found)) => Ok(found.is_some()),
             Ok(Err(error)) => Err(ChangeError::Unreadable(error)),
-            Err(_) => Err(ChangeError::Store(weir_store::error::CommitError::Closed)),
+            Err(_) => Err(ChangeError::Store(CommitError::Closed)),
         }
     }
 

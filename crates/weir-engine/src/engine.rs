@@ -1,6 +1,7 @@
 //! The live state of everything: policy, accounts and keys in memory, the journal behind them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,7 @@ use weir_core::names::LimitNames;
 use weir_core::plan::Boost;
 use weir_core::policy::Policy;
 use weir_core::price::Period;
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
@@ -21,10 +22,12 @@ use crate::alarm::Alarms;
 use crate::boosts::BoostEdges;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
+use crate::guard::Guard;
 use crate::journal::Journal;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
+use crate::watch::{Ended, Watchers};
 use crate::webhook::Webhooks;
 
 /// The live state of everything.
@@ -35,13 +38,14 @@ pub struct Engine {
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) names: Mutex<LimitNames>,
     /// What accounts without own values and boosts share, by plan, for the present policy.
-    shared: Mutex<(PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>)>,
+    shared: Mutex<SharedEntitlements>,
     pub(crate) keys: papaya::HashMap<SecretDigest, Arc<KeyCell>>,
     pub(crate) key_ids: papaya::HashMap<KeyId, Arc<KeyCell>>,
     pub(crate) accounts: papaya::HashMap<AccountId, Arc<AccountCell>>,
     pub(crate) journal: Journal,
     pub(crate) running: RunningCalls,
     pub(crate) tallies: Tallies,
+    pub(crate) watchers: Watchers,
     pub(crate) dirty: Mutex<Vec<Arc<AccountCell>>>,
     /// Changes through the API take turns: each is checked, made durable, then shown.
     pub(crate) changes: tokio::sync::Mutex<()>,
@@ -52,8 +56,22 @@ pub struct Engine {
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
     pub(crate) boost_edges: BoostEdges,
+    /// What is written behind is written by one thread at a time.
+    pub(crate) behind: Mutex<()>,
+    guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
+}
+
+/// The policy they are worked out from, and the entitlements by plan.
+type SharedEntitlements = (PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>);
+/// Why a caller is not identified.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unidentified {
+    /// There is no such key.
+    Unknown,
+    /// There is none either, and the address has failed too often to be told; next after this time.
+    TooMany(Span),
 }
 
 /// What the engine is told at start.
@@ -88,12 +106,15 @@ impl Engine {
             journal,
             running: RunningCalls::default(),
             tallies: Tallies::default(),
+            watchers: Watchers::default(),
             dirty: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             webhooks: Webhooks::default(),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
             boost_edges: BoostEdges::default(),
+            behind: Mutex::default(),
+            guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
         }
@@ -102,6 +123,16 @@ impl Engine {
     /// What time it is.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The clock that everything is stamped by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Reads what is durable. All its functions block.
+    pub fn store_reader(&self) -> weir_store::read::Reader {
+        self.journal.store().reader()
     }
 
     /// What the operator decided.
@@ -127,6 +158,26 @@ impl Engine {
         self.keys.pin().get(&SecretDigest::of(secret.as_bytes())).map(Arc::clone)
     }
 
+    /// The key of that secret, for a caller at this address (behind trusted proxies).
+    ///
+    /// # Errors
+    ///
+    /// [`Unidentified`]: there is no such key. Whoever guesses is told so only so often; a key that
+    /// exists is found however often others at its address have failed.
+    pub fn identify_from(
+        &self,
+        secret: &str,
+        address: IpAddr,
+    ) -> Result<Arc<KeyCell>, Unidentified> {
+        if let Some(key) = self.identify(secret) {
+            return Ok(key);
+        }
+        Err(match self.guard.fail(address, self.now()) {
+            Ok(()) => Unidentified::Unknown,
+            Err(wait) => Unidentified::TooMany(wait),
+        })
+    }
+
     /// The account of that id.
     pub fn account(&self, id: AccountId) -> Option<Arc<AccountCell>> {
         self.accounts.pin().get(&id).map(Arc::clone)
@@ -135,6 +186,11 @@ impl Engine {
     /// The key of that id.
     pub fn key(&self, id: KeyId) -> Option<Arc<KeyCell>> {
         self.key_ids.pin().get(&id).map(Arc::clone)
+    }
+
+    /// Every call as it ends, from now on. A watcher that lags far behind misses some.
+    pub fn watch(&self) -> tokio::sync::broadcast::Receiver<Arc<Ended>> {
+        self.watchers.watch()
     }
 
     /// How many charged streams are running.
@@ -201,7 +257,9 @@ impl Engine {
             let boosts: Vec<Boost> = live.boosts.iter().map(|(boost, _)| boost.clone()).collect();
             Arc::new(Entitlement::new(policy, Arc::clone(plan), &live.own, &boosts, now))
         };
+        let was_charged = live.account.entitlement.is_charged();
         live.account.entitle(entitlement, now);
+        self.settle_levels(live, now, !was_charged);
         live.policy = policy.number();
         for key in &live.keys {
             let state = key.state.load();
@@ -211,6 +269,12 @@ impl Engine {
                 key.state.store(Arc::new(KeyState { limits, ..KeyState::clone(&state) }));
             }
         }
+    }
+
+    /// Brings the alert thresholds of an account up to date.
+    pub(crate) fn settle_levels(&self, live: &mut Live, now: Timestamp, anew: bool) {
+        let Live { account, levels, .. } = live;
+        levels.settle(&account.entitlement.plan().alerts, &account.wallet, now, anew);
     }
 
     fn shared_entitlement(

@@ -8,12 +8,12 @@ use weir_core::time::Timestamp;
 use weir_store::op::{Event, Expected, Op, Put, Urgency};
 use weir_store::read::Resource;
 
-use crate::audit::{Change, actor};
 use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
 use crate::record::{AccountRecord, BoostRecord};
+use crate::trail::{Change, actor};
 
 /// A request as it is kept.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

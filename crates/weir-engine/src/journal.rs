@@ -1,7 +1,7 @@
 //! The one order of all that becomes durable.
 
 use parking_lot::{Mutex, MutexGuard};
-use weir_core::id::Seq;
+use weir_core::id::{AccountId, Seq};
 use weir_core::ledger::Entry;
 use weir_core::policy::Policy;
 use weir_store::commit::Commit;
@@ -50,6 +50,13 @@ impl Journal {
     pub(crate) fn take_sums(&self) -> (Seq, Sums) {
         let mut next = self.next.lock();
         (Seq(next.seq - 1), std::mem::take(&mut next.sums))
+    }
+
+    /// Says that an account was read anew: what is posted from now on builds on what is stored.
+    /// To be called under the account's lock.
+    pub(crate) fn mended(&self, account: AccountId) {
+        let next = self.next.lock();
+        self.store.mended(account, Seq(next.seq));
     }
 
     /// Commits what needs no position.

@@ -19,7 +19,6 @@ use weir_core::policy::Policy;
 use weir_core::time::{Span, Timestamp};
 use weir_store::op::{Expected, Op, Put, Urgency as Commit};
 
-use crate::audit::Change;
 use crate::cell::{AccountCell, KeyCell, KeyState};
 use crate::change::ChangeError;
 use crate::engine::Engine;
@@ -27,6 +26,7 @@ use crate::event::event;
 use crate::own::key_limit;
 use crate::record::{KeyRecord, SpendCapRecord, kind};
 use crate::secret::{NewSecret, SecretDigest, draw};
+use crate::trail::Change;
 
 /// What a new key shall be.
 #[derive(Clone, Debug, Default)]

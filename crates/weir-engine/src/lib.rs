@@ -7,6 +7,7 @@
 //! What this crate does not do: no HTTP and no SQL.
 
 pub mod clock;
+pub mod guard;
 pub mod secret;
 
 pub mod change;
@@ -15,11 +16,14 @@ pub mod record;
 
 pub mod tally;
 
+pub mod watch;
+
 mod journal;
 mod running;
 
 mod alarm;
 pub mod event_type;
+mod levels;
 pub mod webhook;
 
 pub mod cell;
@@ -27,18 +31,21 @@ pub mod cell;
 pub mod engine;
 
 mod event;
-mod posting;
 mod snapshot;
+
+pub mod alerts;
+
+mod posting;
 
 pub mod ticket;
 
 pub mod call;
 
-pub mod audit;
 pub mod idempotency;
 pub mod look;
 pub mod outbox;
 mod tell;
+pub mod trail;
 pub mod usage;
 pub mod webhooks;
 
@@ -49,9 +56,12 @@ pub mod keys;
 
 pub mod increases;
 
+mod mend;
 mod recover;
 
 pub mod behind;
+
+pub mod audit;
 
 pub mod admin_key;
 pub mod boot;

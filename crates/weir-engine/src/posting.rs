@@ -60,11 +60,13 @@ impl Engine {
             if part.kind == EntryKind::Debt {
                 self.count_debt(-part.amount);
             }
+            live.levels.burn.record(-part.amount, posting.at);
             live.last_entry = part.seq;
             let call = Some(Box::new(call.clone()));
             let entry = part.into_entry(account, posting.reference, posting.policy, None, call);
             ops.push(Op::Append(entry));
         }
+        self.read_levels(live, account, posting.at, &mut ops);
         turn.count(&posting.counted);
         Some(turn.commit(Urgency::Settlement, ops))
     }

@@ -89,11 +89,13 @@ impl Engine {
         let settlement = live.account.wallet.charge(charge.amount, now, &mut || turn.seq());
         let mut ops = vec![Op::DropCheckpoint(checkpoint.call)];
         for posting in settlement.postings {
+            live.levels.burn.record(-posting.amount, now);
             live.last_entry = posting.seq;
             let call = Some(Box::new(call.clone()));
             let number: PolicyNumber = policy.number();
             ops.push(Op::Append(posting.into_entry(cell.id, &row.request_id, number, None, call)));
         }
+        self.read_levels(&mut live, cell.id, now, &mut ops);
         drop(turn.commit(Urgency::Settlement, ops));
         Some(())
     }

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use weir_core::alert::{Alerts, Burn, Level, LevelState, Notices, Standing, Told};
 use weir_core::grant::Grant;
 use weir_core::id::Seq;
-use weir_core::ledger::{Category, Terms};
+use weir_core::ledger::{Category, Entry, EntryKind, Terms};
 use weir_core::money::Nano;
+use weir_core::price::Period;
 use weir_core::time::Timestamp;
 use weir_core::usage::{Meter, Usage};
 use weir_core::wallet::replay::WalletState;
+use weir_core::wallet::{LedgerFault, Wallet};
 
 use crate::cell::{Live, Totals};
+use crate::levels::Levels;
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct WalletRow {
@@ -23,6 +27,20 @@ pub(crate) struct WalletRow {
     period_us: i64,
     totals: BTreeMap<Box<str>, Vec<u64>>,
     latest_us: i64,
+    #[serde(default)]
+    levels: LevelsRow,
+}
+
+/// What is kept for alerts.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct LevelsRow {
+    /// Each level as it is written (depletion: empty) and where the account stands.
+    #[serde(default)]
+    standings: Vec<(String, u8)>,
+    #[serde(default)]
+    told: Vec<(u64, u8)>,
+    #[serde(default)]
+    burn: (i64, i64, i64, Option<u8>),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -49,6 +67,7 @@ impl WalletRow {
             period_us: live.totals.since.micros(),
             totals: totals.map(|(price, usage)| (price.clone(), amounts(usage))).collect(),
             latest_us: live.account.latest().micros(),
+            levels: LevelsRow::of(&live.levels),
         }
     }
 
@@ -75,8 +94,49 @@ impl WalletRow {
         }
     }
 
+    /// Takes up the levels as they were kept.
+    pub(crate) fn restore_levels(&self, levels: &mut Levels) {
+        let standings = self.levels.standings.iter();
+        let known = standings.filter_map(|(level, standing)| {
+            let level = match level.as_str() {
+                "" => Level::Depleted,
+                text => Level::Low(text.parse().ok()?),
+            };
+            let standing = *STANDINGS.get(usize::from(*standing))?;
+            Some(LevelState { level, standing })
+        });
+        levels.alerts = Alerts::restore(known).ok().filter(|alerts| !alerts.levels().is_empty());
+        let told = self.levels.told.iter();
+        levels.notices = Notices::restore(
+            told.map(|(grant, stages)| Told { grant: Seq(*grant), stages: *stages }),
+        );
+        let (per_hour, open, hour, closed) = self.levels.burn;
+        levels.burn = Burn { per_hour: Nano::new(per_hour), open: Nano::new(open), hour, closed };
+    }
+
     pub(crate) fn latest(&self) -> Timestamp {
         Timestamp::from_micros(self.latest_us)
+    }
+}
+
+impl LevelsRow {
+    fn of(levels: &Levels) -> Self {
+        let states = levels.alerts.as_ref().map_or(&[][..], |alerts| alerts.levels());
+        let standing = |state: &LevelState| {
+            let place = STANDINGS.iter().position(|standing| *standing == state.standing);
+            let level = match state.level {
+                Level::Depleted => String::new(),
+                Level::Low(threshold) => threshold.to_string(),
+            };
+            (level, place.and_then(|place| u8::try_from(place).ok()).unwrap_or_default())
+        };
+        let told = levels.notices.told().iter().map(|told| (told.grant.0, told.stages));
+        let Burn { per_hour, open, hour, closed } = levels.burn;
+        Self {
+            standings: states.iter().map(standing).collect(),
+            told: told.collect(),
+            burn: (per_hour.get(), open.get(), hour, closed),
+        }
     }
 }
 
@@ -101,3 +161,41 @@ impl GrantRow {
         }
     }
 }
+
+/// Puts a wallet as it was kept in the place of what is posted; open holds stay.
+pub(crate) fn take_up(live: &mut Live, row: &WalletRow, as_of: Seq) -> Result<(), LedgerFault> {
+    let wallet = Wallet::from_state(&row.state(as_of))?;
+    live.account.wallet.reread(wallet);
+    live.totals = row.totals();
+    live.last_entry = as_of;
+    row.restore_levels(&mut live.levels);
+    live.account.observe(row.latest());
+    Ok(())
+}
+
+/// Takes in an entry that the ledger has. What its alerts told was told in its commit.
+pub(crate) fn replay_into(live: &mut Live, entry: &Entry) -> Result<(), LedgerFault> {
+    live.account.wallet.replay(entry)?;
+    live.last_entry = entry.seq;
+    live.account.observe(entry.at);
+    // A charge with debt is two entries of one call: its usage counts once.
+    if let Some(call) = &entry.call
+        && entry.kind == EntryKind::Charge
+    {
+        live.totals.add(&call.price, &call.usage, Period::Month.start(entry.at));
+    }
+    if matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
+        live.levels.burn.record(-entry.amount, entry.at);
+    }
+    let Live { account, levels, .. } = live;
+    if let Some(grant) = account.wallet.grants().find(|grant| grant.seq == entry.seq) {
+        levels.notices.begin(grant, entry.at);
+    }
+    let reading = levels.reading(&account.wallet, entry.at);
+    if let Some(alerts) = &mut levels.alerts {
+        alerts.read(&reading);
+    }
+    Ok(())
+}
+
+const STANDINGS: [Standing; 3] = [Standing::Above, Standing::Below, Standing::Seeded];

@@ -68,6 +68,8 @@ pub struct Outcome {
     pub produced: Usage,
     /// Whether it is charged at all: not if the upstream answered with an error.
     pub free: bool,
+    /// Whether it was broken off, by whomever: then nobody had the chance to report its usage.
+    pub cut: bool,
     /// What was out of the ordinary.
     pub flags: Flags,
     /// The status that the client got.
@@ -207,7 +209,7 @@ impl Drop for Ticket {
         let produced = open.running.as_ref().map(|running| running.noted()).unwrap_or_default();
         let flags = Flags::UPSTREAM_BROKE;
         // Whoever dropped it cannot wait for the commit; it goes its way nevertheless.
-        drop(open.settle(&Outcome { produced, flags, ..Outcome::default() }));
+        drop(open.settle(&Outcome { produced, flags, cut: true, ..Outcome::default() }));
     }
 }
 
@@ -252,7 +254,7 @@ impl Open {
         self.grant.hold.as_ref().map(Hold::amount)
     }
 
-    /// Holds for a step more than was produced, if the wallet covers it.
+    /// Holds for more than was produced: by a step, or a part of what the wallet still covers.
     fn renew(&mut self, output: u64) -> Result<(), Exhausted> {
         let Some(route) = self.policy.route(self.index) else { return Ok(()) };
         let step = route.hold_output_tokens.max(1);
@@ -267,19 +269,26 @@ impl Open {
         let now = live.account.observe(clock);
         let before = self.engine.totals(&live, self.price.as_deref(), now);
         let Some(offer) = self.offer() else { return Ok(()) };
-        let wider = Bound { output: ahead, ..self.bound };
-        let wanted = offer.quote_worst(&wider, &before);
-        let more = wanted - self.held();
+        let available = live.account.wallet.available(now);
+        let covered = self.held() + available.or_zero();
+        let widest = Bound { output: ahead, ..self.bound };
+        // Never less than was produced, and never all that is left while others stream too.
+        let reach = offer.affordable_output(&widest, &before, covered).unwrap_or(0);
+        let least = per_choice.max(self.bound.output);
+        let share = reach.saturating_sub(least) / STREAM_SHARES;
+        let share = share.max(route.min_output_tokens.max(1));
+        let wanted = if reach < ahead { least.saturating_add(share).min(reach) } else { ahead };
+        let wider = Bound { output: wanted, ..self.bound };
+        let more = offer.quote_worst(&wider, &before) - self.held();
         let Some(hold) = self.grant.hold.as_mut() else { return Ok(()) };
-        match live.account.wallet.extend(hold, more, now) {
-            Ok(()) => {
-                self.bound = wider;
-                Ok(())
-            }
-            // What is held still covers some output: it ends only when that is used up.
-            Err(_) if output < self.bound.output.saturating_mul(self.bound.choices) => Ok(()),
-            Err(short) => Err(Exhausted { available: short.available }),
+        let extended = wanted > self.bound.output
+            && live.account.wallet.extend(hold, more.or_zero(), now).is_ok();
+        if extended {
+            self.bound = wider;
         }
+        // What is held may still cover some output: it ends only when that is used up.
+        let ends = output > self.bound.output.saturating_mul(self.bound.choices);
+        if ends { Err(Exhausted { available }) } else { Ok(()) }
     }
 
     fn offer(&self) -> Option<Offer<'_>> {
@@ -328,6 +337,7 @@ impl Open {
         };
         let hold = self.grant.hold.take();
         let counted = self.counted(&bill, outcome, now);
+        engine.watchers.tell(&counted);
         if let Some(hold) = hold {
             let posting = self.posting(&bill, hold.amount(), counted);
             settled.commit = engine.post_charge(&mut live, hold, posting);
@@ -383,35 +393,71 @@ impl Open {
             let usage = Usage::NONE.with(Meter::Request, 1);
             return Bill { usage, free: true, flags: outcome.flags, ..Bill::default() };
         }
-        let missing = self.route().map(|route| route.on_missing_usage).unwrap_or_default();
-        let (usage, flags) = match outcome.reported {
-            Some(usage) => (usage, outcome.flags),
-            None => (outcome.produced, outcome.flags.and(Flags::ESTIMATED)),
-        };
-        // Usage that is counted in requests says how many; every other call is one.
-        let usage = usage.with(Meter::Request, usage.of(Meter::Request).max(1));
-        let by_rule = match (outcome.reported, missing) {
-            (Some(_), _) | (None, OnMissingUsage::Estimate) => None,
-            (None, OnMissingUsage::Hold) => Some(self.held()),
-            (None, OnMissingUsage::Free) => Some(Nano::ZERO),
-        };
-        if let Some(amount) = by_rule {
-            return Bill { usage, amount, pico: 0, free: false, flags };
-        }
-        let Some(offer) = self.offer() else { return Bill { usage, flags, ..Bill::default() } };
-        match offer.charge(&usage, before) {
-            Ok(charge) => {
-                let above = self.charged && charge.amount > self.held();
-                let flags = if above { flags.and(Flags::ABOVE_HOLD) } else { flags };
-                Bill { usage, amount: charge.amount, pico: charge.pico, free: false, flags }
-            }
-            // Nonsense of the upstream that no posting can hold: charged as if it had said nothing.
-            Err(_) => {
-                let flags = flags.and(Flags::IMPLAUSIBLE).and(Flags::ESTIMATED);
-                Bill { usage, amount: self.held(), pico: 0, free: false, flags }
+        let Some(reported) = outcome.reported else { return self.bill_unreported(outcome, before) };
+        let bill = self.priced(&reported, outcome.flags, before);
+        let implausible = outcome.flags.has(Flags::IMPLAUSIBLE);
+        match bill {
+            Some(bill) if !implausible || bill.amount <= self.dearest() => bill,
+            // Nonsense beyond all that the call could cost: as if the upstream had said nothing.
+            _ => {
+                let flags = outcome.flags.and(Flags::IMPLAUSIBLE);
+                self.bill_unreported(&Outcome { flags, ..*outcome }, before)
             }
         }
     }
+
+    /// A call of which nobody told what it used. One that was cut off is always charged by what
+    /// it produced: else a client could go away just before the end, and pay nothing.
+    fn bill_unreported(&self, outcome: &Outcome, before: &Usage) -> Bill {
+        let flags = outcome.flags.and(Flags::ESTIMATED);
+        let missing = self.route().map(|route| route.on_missing_usage).unwrap_or_default();
+        let by_rule = match missing {
+            _ if outcome.cut => None,
+            OnMissingUsage::Estimate => None,
+            OnMissingUsage::Hold => Some(self.held()),
+            OnMissingUsage::Free => Some(Nano::ZERO),
+        };
+        let usage = whole_calls(outcome.produced);
+        match by_rule {
+            Some(amount) => Bill { usage, amount, pico: 0, free: false, flags },
+            None => self.priced(&outcome.produced, flags, before).unwrap_or(Bill {
+                usage,
+                amount: self.held(),
+                pico: 0,
+                free: false,
+                flags,
+            }),
+        }
+    }
+
+    /// What that usage costs; `None` if no posting can hold it.
+    fn priced(&self, usage: &Usage, flags: Flags, before: &Usage) -> Option<Bill> {
+        let usage = whole_calls(*usage);
+        let Some(offer) = self.offer() else {
+            return Some(Bill { usage, flags, ..Bill::default() });
+        };
+        let charge = offer.charge(&usage, before).ok()?;
+        let above = self.charged && charge.amount > self.held();
+        let flags = if above { flags.and(Flags::ABOVE_HOLD) } else { flags };
+        Some(Bill { usage, amount: charge.amount, pico: charge.pico, free: false, flags })
+    }
+
+    /// What the call could cost, as far as can be told: pictures and files in a prompt may make
+    /// much more of its input than was estimated.
+    fn dearest(&self) -> Nano {
+        let worth = self.worth.max(self.held()).get();
+        Nano::new(worth.saturating_mul(INPUT_MISJUDGED)).min(Nano::BOUND)
+    }
+}
+
+/// Into how many parts a low balance is divided for streams.
+pub(crate) const STREAM_SHARES: u64 = 8;
+/// How many times more than estimated a call may cost before nonsense is not believed at all.
+const INPUT_MISJUDGED: i64 = 16;
+
+/// Usage that is counted in requests says how many; every other call is one.
+fn whole_calls(usage: Usage) -> Usage {
+    usage.with(Meter::Request, usage.of(Meter::Request).max(1))
 }
 
 /// What a call costs.

@@ -1,6 +1,7 @@
 //! What is known of an admitted call, and the duty to settle it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
@@ -11,9 +12,11 @@ use weir_engine::clock::instant;
 use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::{Code, Links};
 
+use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::tally::{Shape, Tallied};
 use crate::upstream::SentMark;
+use crate::waiting::Seat;
 
 /// What is known of a call once it is admitted.
 #[derive(Debug)]
@@ -37,6 +40,10 @@ pub(crate) struct Facts {
     pub(crate) on_disconnect: OnDisconnect,
     pub(crate) on_exhausted: OnExhausted,
     pub(crate) head_only: bool,
+    /// What was wrong with the client's body, once something is.
+    pub(crate) body_fault: BodyFault,
+    /// The most bytes that a client's body may have.
+    pub(crate) body_bytes_max: u64,
 }
 
 /// The duty to settle, together with what tells whether anything was sent.
@@ -44,11 +51,32 @@ pub(crate) struct Facts {
 pub(crate) struct Duty {
     ticket: Option<Ticket>,
     pub(crate) mark: SentMark,
+    _detached: Detached,
+    /// Its place among the upstream's calls, given up when the call is over.
+    _seat: Option<Seat>,
+}
+
+/// One piece of work that goes on whatever becomes of its connection; a server that ends waits
+/// for all of them.
+#[derive(Debug)]
+pub(crate) struct Detached(Arc<AtomicUsize>);
+
+impl Detached {
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Duty {
-    pub(crate) fn new(ticket: Ticket) -> Self {
-        Self { ticket: Some(ticket), mark: SentMark::default() }
+    pub(crate) fn new(ticket: Ticket, detached: Detached, seat: Option<Seat>) -> Self {
+        Self { ticket: Some(ticket), mark: SentMark::default(), _detached: detached, _seat: seat }
     }
 
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
@@ -115,16 +143,22 @@ impl Facts {
         if usage.input() > 0 { usage } else { usage.with(Meter::InputTokens, self.input_tokens) }
     }
 
-    /// How a call ended whose answer had this status.
+    /// How a call ended whose answer had this status and came to its end.
     pub(crate) fn outcome(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
         Outcome {
             reported: tallied.usage,
             produced: self.with_input(tallied.produced),
             free: status.as_u16() >= 400,
+            cut: false,
             flags: flags.and(tallied.flags),
             status: status.as_u16(),
             latency_ms: self.latency_ms(),
         }
+    }
+
+    /// How a call ended whose answer had this status and was cut off.
+    pub(crate) fn cut_off(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
+        Outcome { cut: true, ..self.outcome(tallied, status, flags) }
     }
 
     pub(crate) fn store_failure(&self) -> Failure {

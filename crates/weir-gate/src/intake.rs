@@ -14,8 +14,8 @@ use weir_core::usage::{Meter, Usage};
 use weir_wire::error::Code;
 
 use crate::ask::{Ask, Endpoint, Unreadable, ask_multipart};
-use crate::handler::{BoxError, RequestBody};
-use crate::out_body::OutBody;
+use crate::handler::RequestBody;
+use crate::out_body::{Fault, OutBody};
 use crate::refuse::{Context, Failure};
 
 /// How much of bodies may be read, one and all together.
@@ -60,10 +60,7 @@ impl Intake {
         body: RequestBody,
     ) -> Result<Taken, Failure> {
         let max = self.body_bytes_max;
-        let too_large = || {
-            let detail = format!("The body is larger than {max} bytes.");
-            context.fail(Code::RequestTooLarge, detail)
-        };
+        let too_large = || body_failure(context, Fault::TooLarge, max);
         if body.size_hint().lower() > max {
             return Err(too_large());
         }
@@ -79,8 +76,7 @@ impl Intake {
         let collected = Limited::new(body, limit).collect().await;
         let bytes = match collected {
             Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(too_large()),
-            Err(error) => return Err(body_failure(context, &error)),
+            Err(error) => return Err(body_failure(context, Fault::of(&error), max)),
         };
         let ask = read_ask(parts, route, &bytes).map_err(|why| context.unreadable(&why))?;
         let body = OutBody::whole(bytes.clone());
@@ -171,12 +167,14 @@ fn read_ask(parts: &Parts, route: &Route, bytes: &Bytes) -> Result<Option<Ask>, 
     Ok(Some(ask))
 }
 
-fn body_failure(context: &Context<'_>, error: &BoxError) -> Failure {
-    let text = crate::duty::chain(&**error);
-    if text.contains("arrived") {
-        return context.fail(Code::RequestTimeout, "The body did not arrive in time.");
-    }
-    context.fail(Code::InvalidRequest, format!("The body could not be read: {text}."))
+/// What a client is told whose body could not be read to its end.
+pub(crate) fn body_failure(context: &Context<'_>, fault: Fault, max: u64) -> Failure {
+    let (code, detail) = match fault {
+        Fault::TooLarge => (Code::RequestTooLarge, format!("The body is larger than {max} bytes.")),
+        Fault::Late => (Code::RequestTimeout, "The body did not arrive in time.".to_owned()),
+        Fault::Broken => (Code::InvalidRequest, "The body broke off or is malformed.".to_owned()),
+    };
+    context.fail(code, detail)
 }
 
 /// What a body of unknown length counts for while it is read.

@@ -21,6 +21,7 @@ use weir_wire::header as ours;
 use crate::answer::{Answer, AnswerBody};
 use crate::duty::{Duty, Facts, chain};
 use crate::head::strip_upstream_headers;
+use crate::intake::body_failure;
 use crate::limit_headers;
 use crate::out_body::OutBody;
 use crate::refuse::{Dialect, Failure};
@@ -71,7 +72,8 @@ impl Job {
         let produced = self.facts.with_input(Usage::NONE);
         let flags = Flags::CLIENT_GONE;
         let latency_ms = self.facts.latency_ms();
-        let outcome = Outcome { produced, flags, status: 499, latency_ms, ..Outcome::default() };
+        let outcome =
+            Outcome { produced, flags, cut: true, status: 499, latency_ms, ..Outcome::default() };
         if self.duty.mark.is_set() {
             // Nobody waits for the commit any more; it goes its way.
             drop(self.duty.settle(&outcome));
@@ -84,6 +86,10 @@ impl Job {
     /// A call without an answer: given back if nothing was sent, else settled like a hang-up.
     async fn failed(&mut self, error: &UpstreamError) -> Failure {
         let context = self.facts.context();
+        if let Some(fault) = self.facts.body_fault.told() {
+            let failure = body_failure(&context, fault, self.facts.body_bytes_max);
+            return self.unanswered(failure, error.was_sent(), true).await;
+        }
         let failure = match error {
             UpstreamError::Timeout { upstream, waited } => context.fail(
                 Code::UpstreamTimeout,
@@ -103,24 +109,30 @@ impl Job {
             }
         };
         tracing::warn!(error = %chain(error), request_id = %self.facts.request_id, "upstream failed");
-        let dialect = self.facts.dialect;
-        if error.was_sent() {
-            let outcome = Outcome {
-                produced: self.facts.with_input(Usage::NONE),
-                free: !matches!(error, UpstreamError::Timeout { .. }),
-                flags: Flags::UPSTREAM_BROKE,
-                status: failure.status(),
-                latency_ms: self.facts.latency_ms(),
-                reported: None,
+        let free = !matches!(error, UpstreamError::Timeout { .. });
+        self.unanswered(failure, error.was_sent(), free).await
+    }
+
+    /// Ends a call that the upstream did not answer.
+    async fn unanswered(&mut self, failure: Failure, sent: bool, free: bool) -> Failure {
+        if !sent {
+            return match self.duty.void() {
+                Some(Voided { views, available, at }) => {
+                    failure.limits(&views, self.facts.dialect, at).wallet(available)
+                }
+                None => failure,
             };
-            return self.settled_failure(failure, &outcome).await;
         }
-        match self.duty.void() {
-            Some(Voided { views, available, at }) => {
-                failure.limits(&views, dialect, at).wallet(available)
-            }
-            None => failure,
-        }
+        let outcome = Outcome {
+            produced: self.facts.with_input(Usage::NONE),
+            free,
+            cut: true,
+            flags: Flags::UPSTREAM_BROKE,
+            status: failure.status(),
+            latency_ms: self.facts.latency_ms(),
+            reported: None,
+        };
+        self.settled_failure(failure, &outcome).await
     }
 
     /// Settles a call that failed, and tells so when that is durable.
@@ -253,7 +265,7 @@ impl Job {
     ) -> Failure {
         let request_id = &self.facts.request_id;
         tracing::warn!(error = %chain(error), %request_id, "an upstream broke off its answer");
-        let outcome = self.facts.outcome(&tally.finish(), status, Flags::UPSTREAM_BROKE);
+        let outcome = self.facts.cut_off(&tally.finish(), status, Flags::UPSTREAM_BROKE);
         let detail = "The service broke off its answer.";
         let failure = self.facts.context().fail(Code::UpstreamBroke, detail);
         self.settled_failure(failure, &outcome).await

@@ -24,6 +24,8 @@ pub mod serve;
 pub mod dial;
 mod endpoint;
 mod pool;
+pub mod waiting;
+
 pub mod upstream;
 
 pub mod json;
@@ -42,10 +44,10 @@ pub mod refuse;
 pub mod answer;
 pub mod out_body;
 
+mod duty;
+
 mod intake;
 mod outbound;
-
-mod duty;
 mod relay;
 
 mod job;

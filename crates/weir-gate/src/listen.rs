@@ -38,6 +38,15 @@ pub(crate) fn listeners(addr: SocketAddr, count: usize) -> Result<Vec<TcpListene
     }
 }
 
+/// Whether nobody listens on an address yet: for who wants to know before doing other work.
+///
+/// # Errors
+///
+/// [`ListenError`] when the address is in use or not ours.
+pub fn check_free(addr: SocketAddr) -> Result<(), ListenError> {
+    socket(addr).map(drop).map_err(|source| ListenError { addr, source })
+}
+
 fn try_listeners(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let plain = socket(addr)?;
     if !cfg!(target_os = "linux") || count == 1 {

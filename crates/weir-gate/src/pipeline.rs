@@ -13,6 +13,7 @@ use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
 use weir_core::policy::{Policy, Route, UsageSource};
 use weir_core::price::Bound;
+use weir_core::time::Span;
 use weir_engine::call::{Admission, Wanted};
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::clock::instant;
@@ -21,7 +22,7 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
-use crate::duty::{Duty, Facts};
+use crate::duty::{Detached, Duty, Facts};
 use crate::handler::{Handler, Peer, Refuser, RequestBody};
 use crate::head::HeadRefusal;
 use crate::identify::{client_address, request_id, secret};
@@ -33,7 +34,8 @@ use crate::priority;
 use crate::refuse::{Asked, Context, Dialect, Failure};
 use crate::settings::GateSettings;
 use crate::tally::{Pointer, Shape};
-use crate::upstream::Upstreams;
+use crate::upstream::{Upstream, Upstreams};
+use crate::waiting::{Overloaded, Seat};
 
 /// Whoever answers what lies under the API's prefix.
 pub trait Side: Send + Sync + 'static {
@@ -133,12 +135,9 @@ impl Gate {
                 let detail = "The request has no API key.";
                 return Err((context.fail(Code::MissingKey, detail), dialect));
             }
-            Some(secret) => self.engine.identify(secret),
+            Some(secret) => self.engine.identify_from(secret, address),
         };
-        let Some(key) = key else {
-            let detail = "The API key is not known, or was not copied whole.";
-            return Err((context.fail(Code::InvalidKey, detail), dialect));
-        };
+        let key = key.map_err(|unidentified| (context.unidentified(unidentified), dialect))?;
         let state = key.state.load_full();
         if let Err(invalid) = state.key.check_valid(self.engine.now()) {
             return Err((context.invalid_key(invalid), dialect));
@@ -188,8 +187,7 @@ impl Gate {
     ) -> Result<Answer, Failure> {
         let mut body = Some(body);
         let mut taken = None;
-        loop {
-            let Some(route) = policy.route(index) else { break };
+        while let Some(route) = policy.route(index) {
             let dialect = dialect_of(route);
             let context = self.context(incoming.request_id, dialect);
             let urgency = priority::of(&incoming.parts.headers, incoming.state.key.urgency);
@@ -203,6 +201,7 @@ impl Gate {
                 request_id: incoming.request_id,
                 bound: Bound::text(0, 0),
                 output_max: None,
+                stream: false,
             };
             self.permit(incoming, route, &context, &wanted)?;
             if let Some(body) = body.take() {
@@ -227,10 +226,14 @@ impl Gate {
             let Size { bound, output_max } = size(&policy, route, read.ask.as_ref());
             wanted.bound = bound;
             wanted.output_max = output_max;
+            wanted.stream = read.ask.as_ref().is_some_and(|ask| ask.stream);
+            let upstream = self.upstream_of(&wanted, route, &context)?;
+            let seat = self.seat(upstream, incoming, &wanted, &context, urgency).await?;
             match self.engine.admit(&wanted) {
                 Admission::Granted(ticket) => {
-                    let duty = Duty::new(ticket);
-                    return self.send(incoming, &wanted, route, read, duty, urgency).await;
+                    let duty = Duty::new(ticket, Detached::new(&self.detached), seat);
+                    let made = (duty, upstream);
+                    return self.send(incoming, &wanted, route, read, made, urgency).await;
                 }
                 Admission::Refused(refused) => {
                     let failure = context.refused(&refused, model.as_deref().unwrap_or_default());
@@ -281,13 +284,45 @@ impl Gate {
         failure.limits(&views, dialect, at).wallet(available)
     }
 
+    /// Who does the work: the model's upstream, else the route's.
+    fn upstream_of(
+        &self,
+        wanted: &Wanted<'_>,
+        route: &Route,
+        context: &Context<'_>,
+    ) -> Result<&Arc<Upstream<OutBody>>, Failure> {
+        let terms = wanted.model.and_then(|model| wanted.policy.model(model));
+        let name = terms.and_then(|terms| terms.upstream.as_ref()).unwrap_or(&route.upstream);
+        self.upstreams.by_name(name).ok_or_else(|| {
+            tracing::error!(upstream = %name, "a route names an upstream that is not configured");
+            context.fail(Code::UpstreamUnreachable, "The upstream is not configured.")
+        })
+    }
+
+    /// A place among the calls of an upstream that bears only so many; waits for it, if need be.
+    async fn seat(
+        &self,
+        upstream: &Upstream<OutBody>,
+        incoming: &Incoming<'_>,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        urgency: Urgency,
+    ) -> Result<Option<Seat>, Failure> {
+        let Some(room) = upstream.room() else { return Ok(None) };
+        room.enter(incoming.key.account.id, urgency).await.map(Some).map_err(|Overloaded| {
+            let detail = "The service has as many calls as it bears, and the queue for it is full.";
+            let failure = context.fail(Code::Overloaded, detail).retry(Span::SECOND);
+            self.unsent(failure, wanted, context.dialect, incoming)
+        })
+    }
+
     async fn send(
         &self,
         incoming: &Incoming<'_>,
         wanted: &Wanted<'_>,
         route: &Route,
         read: Taken,
-        duty: Duty,
+        (duty, upstream): (Duty, &Arc<Upstream<OutBody>>),
         urgency: Urgency,
     ) -> Result<Answer, Failure> {
         let settings = &self.shared.settings;
@@ -295,12 +330,6 @@ impl Gate {
         let bound = duty.forwarded_bound();
         let (body, hide_usage) = edit(route, read.body, read.bytes, read.ask.as_ref(), bound)
             .map_err(|why| context.unreadable(&why.into()))?;
-        let terms = wanted.model.and_then(|model| wanted.policy.model(model));
-        let upstream = terms.and_then(|terms| terms.upstream.as_ref()).unwrap_or(&route.upstream);
-        let Some(upstream) = self.upstreams.by_name(upstream) else {
-            tracing::error!(%upstream, "a route names an upstream that is not configured");
-            return Err(context.fail(Code::UpstreamUnreachable, "The upstream is not configured."));
-        };
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
         let outbound = Outbound {
@@ -310,6 +339,7 @@ impl Gate {
             auth_headers: &settings.auth_headers,
             reads_answer,
         };
+        let body_fault = body.fault();
         let request = outbound.request(body);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let charged = duty.is_charged();
@@ -332,15 +362,13 @@ impl Gate {
             on_disconnect: route.on_disconnect,
             on_exhausted: route.on_exhausted,
             head_only: incoming.parts.method == Method::HEAD,
+            body_fault,
+            body_bytes_max: settings.body_bytes_max,
         };
         let job = Job { facts, duty, upstream: Arc::clone(upstream) };
         let (alive, gone) = oneshot::channel();
         let outcome = if charged || streams {
-            let detached = Detached::new(&self.detached);
-            let task = tokio::spawn(async move {
-                let _detached = detached;
-                job.run(request, gone, streams).await
-            });
+            let task = tokio::spawn(job.run(request, gone, streams));
             task.await.unwrap_or_else(|_| {
                 Err(context.fail(Code::InternalError, "The call failed inside the gateway."))
             })
@@ -379,22 +407,6 @@ impl Handler for Gate {
 
     fn detached(&self) -> usize {
         self.detached.load(Ordering::Relaxed)
-    }
-}
-
-/// One piece of work that goes on whatever becomes of its connection.
-struct Detached(Arc<AtomicUsize>);
-
-impl Detached {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Detached {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,6 +9,7 @@ use weir_core::limit::{Algorithm, Unit};
 use weir_core::money::Nano;
 use weir_core::time::{Span, Timestamp};
 use weir_engine::call::{Refused, Why};
+use weir_engine::engine::Unidentified;
 use weir_wire::error::{Code, ErrorDocument, Links};
 use weir_wire::header as ours;
 
@@ -45,15 +46,15 @@ pub struct Context<'a> {
 #[derive(Debug)]
 pub struct Failure {
     code: Code,
-    document: ErrorDocument,
-    headers: HeaderMap,
+    document: Box<ErrorDocument>,
+    headers: Box<HeaderMap>,
 }
 
 impl<'a> Context<'a> {
     /// An error with this detail.
     pub fn fail(&self, code: Code, detail: impl Into<String>) -> Failure {
         let document = ErrorDocument::new(code, detail, self.request_id, self.links);
-        Failure { code, document, headers: HeaderMap::new() }
+        Failure { code, document: Box::new(document), headers: Box::default() }
     }
 
     /// A request head that cannot be served.
@@ -68,6 +69,21 @@ impl<'a> Context<'a> {
         let mut failure = self.fail(code, sentence(&refusal.to_string()));
         failure.document.status = refusal.status().as_u16();
         failure
+    }
+
+    /// A key that does not exist.
+    pub fn unidentified(&self, why: Unidentified) -> Failure {
+        match why {
+            Unidentified::Unknown => {
+                let detail = "The API key is not known, or was not copied whole.";
+                self.fail(Code::InvalidKey, detail)
+            }
+            Unidentified::TooMany(wait) => {
+                let detail = "Too many unknown API keys came from this address; keys that exist \
+                              go on working.";
+                self.fail(Code::RateLimitExceeded, detail).retry(wait)
+            }
+        }
     }
 
     /// A key that is not valid now.
@@ -264,14 +280,14 @@ impl Failure {
     /// Names the member of the body that is wrong.
     #[must_use]
     pub fn param(mut self, param: &str) -> Self {
-        self.document = self.document.with_param(param);
+        self.document.error.param = Some(param.to_owned());
         self
     }
 
     /// Adds a fact to the document.
     #[must_use]
     pub fn fact(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
-        self.document = self.document.with(name, value);
+        self.document.facts.insert(name.to_owned(), value.into());
         self
     }
 
@@ -351,7 +367,7 @@ impl Failure {
         let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
         *response.status_mut() =
             StatusCode::from_u16(self.document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         if self.document.status == 401 {

@@ -148,7 +148,10 @@ impl Stream {
         let flags = if self.draining { flags.and(Flags::CLIENT_GONE) } else { flags };
         self.tally.lasted(self.facts.latency_ms());
         let tally = std::mem::replace(&mut self.tally, Tally::new(crate::tally::Shape::None));
-        let outcome = self.facts.outcome(&tally.finish(), status, flags);
+        let outcome = match end {
+            End::Told => self.facts.outcome(&tally.finish(), status, flags),
+            _ => self.facts.cut_off(&tally.finish(), status, flags),
+        };
         let Some(settled) = self.duty.settle(&outcome) else { return };
         let Settled { charge, commit, .. } = settled;
         if let Some(commit) = commit
@@ -273,7 +276,10 @@ pub(crate) async fn body(
     let gone = if listening { Flags::default() } else { Flags::CLIENT_GONE };
     let flags = if broke.is_some() { gone.and(Flags::UPSTREAM_BROKE) } else { gone };
     tally.lasted(facts.latency_ms());
-    let outcome = facts.outcome(&tally.finish(), status, flags);
+    let outcome = match broke {
+        None => facts.outcome(&tally.finish(), status, flags),
+        Some(_) => facts.cut_off(&tally.finish(), status, flags),
+    };
     let commit = duty.settle(&outcome).and_then(|settled| settled.commit);
     let durable = match commit {
         Some(commit) => commit.await.is_ok(),

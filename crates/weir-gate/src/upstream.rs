@@ -22,6 +22,7 @@ use crate::handler::BoxError;
 use crate::idle_body::{IdleBody, IdleBodyError};
 use crate::pool::{Lease, Pool};
 use crate::settings::UpstreamSettings;
+use crate::waiting::WaitingRoom;
 
 /// All upstreams, as one core sees them: connections of its own, health shared with the others.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ struct Plan {
     settings: UpstreamSettings,
     addresses: Vec<Address>,
     endpoints: Endpoints,
+    /// Where calls wait that are more than it bears.
+    room: Option<Arc<WaitingRoom>>,
 }
 
 #[derive(Debug)]
@@ -219,6 +222,11 @@ where
         &self.plan.settings
     }
 
+    /// Where calls wait that are more than it bears, if that is bounded; one room for all cores.
+    pub fn room(&self) -> Option<&Arc<WaitingRoom>> {
+        self.plan.room.as_ref()
+    }
+
     /// How its addresses are.
     pub fn addresses(&self) -> Vec<AddressState> {
         let urls = self.plan.settings.urls.iter();
@@ -391,7 +399,8 @@ impl Plan {
             addresses.push(address);
         }
         let endpoints = Endpoints::new(addresses.len());
-        Ok(Self { settings, addresses, endpoints })
+        let room = settings.max_in_flight.map(WaitingRoom::new);
+        Ok(Self { settings, addresses, endpoints, room })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::Failure;
 use crate::health::{Health, StoreHealth};
 use crate::index::{Index, Snapshots};
 use crate::stop::Stop;
+use crate::unsound::Unsound;
 use crate::usage::{Pending, UsageDb};
 use crate::writer::Progress;
 
@@ -17,6 +18,7 @@ pub(crate) struct Behind {
     pub(crate) index: Index,
     pub(crate) usage: UsageDb,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) unsound: Arc<Unsound>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) health: Arc<Health>,
     pub(crate) progress: Arc<Progress>,
@@ -69,7 +71,7 @@ impl Behind {
     /// Writes snapshots and a bounded part of the index; whether there is more to index.
     fn compute(&mut self) -> rusqlite::Result<bool> {
         let durable = self.progress.durable.load(Ordering::Acquire);
-        self.index.write(&self.snapshots, durable)?;
+        self.index.write(&self.snapshots, durable, &self.unsound)?;
         for _ in 0..STEPS_PER_ROUND {
             if !self.index.step()? {
                 return Ok(false);

@@ -29,7 +29,8 @@ enum State {
 pub(crate) type Outcome = Result<Committed, CommitError>;
 
 impl Commit {
-    pub(crate) fn refused(error: CommitError) -> Self {
+    /// A commit that was refused at the door.
+    pub fn refused(error: CommitError) -> Self {
         Self(State::Refused(error))
     }
 

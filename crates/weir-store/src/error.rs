@@ -128,6 +128,12 @@ pub enum CommitError {
         /// The last position given out.
         last: Seq,
     },
+    /// An earlier entry of the account was not stored, so that this one would leave a hole.
+    #[error("an earlier entry of {account} was not stored; it is being read anew")]
+    Unsound {
+        /// Whose.
+        account: AccountId,
+    },
     /// More bytes than one batch may have.
     #[error("{bytes} bytes in one batch, {max} are the most")]
     TooLarge {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub struct Faults {
     fail_sync: AtomicBool,
     disk_pages: AtomicU32,
+    full_groups: AtomicU32,
+    full_now: AtomicBool,
 }
 
 impl Faults {
@@ -18,6 +20,21 @@ impl Faults {
     /// The disk has room for so many pages of 4 KiB, ballast included; 0 is no bound.
     pub fn set_disk_pages(&self, pages: u32) {
         self.disk_pages.store(pages, Ordering::SeqCst);
+    }
+
+    /// The next groups of batches find no space, ballast or not; then there is space again.
+    pub fn fill_next_groups(&self, groups: u32) {
+        self.full_groups.store(groups, Ordering::SeqCst);
+    }
+
+    pub(crate) fn begin_group(&self) {
+        let left = |left: u32| left.checked_sub(1);
+        let full = self.full_groups.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok();
+        self.full_now.store(full, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full_now.load(Ordering::SeqCst)
     }
 
     pub(crate) fn take_failed_sync(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::error::{CommitError, OpenError};
 use crate::folder::remove_database;
 use crate::record::stored_id;
 use crate::schema::INDEX;
+use crate::unsound::Unsound;
 
 /// A wallet as of a position of the ledger.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +75,17 @@ impl Snapshots {
     /// The first that stands on nothing but durable entries.
     fn next(&self, durable: i64) -> Option<Handed> {
         self.waiting.lock().pop_front_if(|handed| handed.stands_on <= durable)
+    }
+
+    /// Takes back what was handed in of an account from the position on that was not stored.
+    /// How far all that waits is complete is then not known any more: later snapshots say.
+    pub(crate) fn take_back(&self, account: i64, from: i64) {
+        for handed in self.waiting.lock().iter_mut() {
+            if handed.wallets.get(&account).is_some_and(|(as_of, _)| *as_of >= from) {
+                handed.wallets.remove(&account);
+            }
+            handed.complete_to = 0;
+        }
     }
 
     fn put_back(&self, handed: Handed) {
@@ -149,8 +161,18 @@ impl Index {
     }
 
     /// Writes the snapshots that stand on durable entries.
-    pub(crate) fn write(&mut self, snapshots: &Snapshots, durable: i64) -> rusqlite::Result<()> {
-        while let Some(handed) = snapshots.next(durable) {
+    ///
+    /// While an account waits to be read anew nothing is: what was handed in of it may tell of
+    /// entries that are not stored.
+    pub(crate) fn write(
+        &mut self,
+        snapshots: &Snapshots,
+        durable: i64,
+        unsound: &Unsound,
+    ) -> rusqlite::Result<()> {
+        while !unsound.any()
+            && let Some(handed) = snapshots.next(durable)
+        {
             if let Err(error) = self.write_one(&handed) {
                 snapshots.put_back(handed);
                 return Err(error);

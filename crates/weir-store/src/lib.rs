@@ -20,6 +20,8 @@ mod stop;
 pub mod op;
 
 pub mod commit;
+mod unsound;
+
 mod queue;
 
 mod apply;

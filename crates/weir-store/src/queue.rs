@@ -1,13 +1,16 @@
 //! Batches that wait for the thread that writes: bounded in number and in bytes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::commit::{Commit, Outcome};
 use crate::error::CommitError;
 use crate::op::{Batch, Urgency, out_of_order};
+use crate::unsound::{Unsound, entries_of};
 
 /// How much may wait. Settlements may take twice as much: they cannot be refused without harm.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +23,7 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Queue {
     bounds: Bounds,
+    unsound: Arc<Unsound>,
     /// The last position given to an entry. Held while a batch with entries is queued, so that
     /// the order of the queue is the order of the ledger.
     sequence: Mutex<i64>,
@@ -58,9 +62,10 @@ pub(crate) enum Work {
 }
 
 impl Queue {
-    pub(crate) fn new(bounds: Bounds, last_seq: i64) -> Self {
+    pub(crate) fn new(bounds: Bounds, last_seq: i64, unsound: Arc<Unsound>) -> Self {
         Self {
             bounds,
+            unsound,
             sequence: Mutex::new(last_seq),
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
@@ -165,6 +170,12 @@ impl Queue {
     }
 
     fn enqueue(&self, batch: Batch) -> Result<Commit, CommitError> {
+        // Noted before the next position is given out: what follows is refused in its turn.
+        let entries: SmallVec<[(i64, i64); 2]> = entries_of(&batch).collect();
+        self.try_enqueue(batch).inspect_err(|_| self.unsound.note(entries.into_iter()))
+    }
+
+    fn try_enqueue(&self, batch: Batch) -> Result<Commit, CommitError> {
         let (done, outcome) = oneshot::channel();
         let idle = {
             let mut state = self.state.lock();
@@ -236,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_fresh_work_first_and_then_settlements() {
-        let queue = Queue::new(Bounds { batches: 2, bytes: 1 << 20 }, 0);
+        let queue = Queue::new(Bounds { batches: 2, bytes: 1 << 20 }, 0, Arc::default());
         let mut waiting: Vec<_> = (0..2).map(|_| queue.push(batch(Urgency::Fresh))).collect();
         assert_eq!(queue.push(batch(Urgency::Fresh)).wait(), Err(CommitError::Busy));
         waiting.extend((0..2).map(|_| queue.push(batch(Urgency::Settlement))));
@@ -248,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_fenced_queue_fails_what_waits_and_what_comes() {
-        let queue = Queue::new(Bounds { batches: 8, bytes: 1 << 20 }, 0);
+        let queue = Queue::new(Bounds { batches: 8, bytes: 1 << 20 }, 0, Arc::default());
         let waiting = queue.push(batch(Urgency::Settlement));
         queue.fence();
         assert_eq!(waiting.wait(), Err(CommitError::Fenced));

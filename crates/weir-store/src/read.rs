@@ -13,6 +13,7 @@ use weir_core::time::Timestamp;
 use self::pool::Pool;
 use crate::error::ReadError;
 use crate::folder::Files;
+use crate::index::WalletSnapshot;
 use crate::op::{Answer, Delivery, DeliveryState, Event, Idempotency, IdempotencyKey};
 use crate::record::{ENTRY_COLUMNS, read_entry, read_id};
 use crate::usage::{Counters, RollupKey, RollupRange, read_rollups};
@@ -124,6 +125,23 @@ impl Reader {
         let mut entries = Vec::new();
         collect(&lent, &sql, [bound(seq.0)], &mut entries)?;
         Ok(entries.pop())
+    }
+
+    /// The snapshot of an account's wallet, if it has one yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn wallet(&self, account: AccountId) -> Result<Option<WalletSnapshot>, ReadError> {
+        let lent = self.pool.take()?;
+        let found = lent
+            .prepare_cached("SELECT as_of, state FROM idx.wallet WHERE account = ?1")?
+            .query_row([bound(account.0)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((as_of, state)) = found else { return Ok(None) };
+        let damaged = ReadError::Damaged { what: "wallet of account", id: bound(account.0) };
+        let as_of = Seq(read_id(as_of).ok_or(damaged)?);
+        Ok(Some(WalletSnapshot { account, as_of, state }))
     }
 
     /// One resource.

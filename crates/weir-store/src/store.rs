@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use smallvec::SmallVec;
 use tokio::sync::watch;
-use weir_core::id::{EventId, Seq};
+use weir_core::id::{AccountId, EventId, Seq};
 
 use crate::apply::Kept;
 use crate::backup::backup;
@@ -26,9 +27,10 @@ use crate::load::{Behindhand, Loaded, read_wallets};
 use crate::op::{Batch, Op, Urgency};
 use crate::queue::{Bounds, Queue};
 use crate::read::Reader;
-use crate::record::stored_id;
+use crate::record::{read_id, stored_id};
 use crate::schema::LEDGER;
 use crate::stop::Stop;
+use crate::unsound::Unsound;
 use crate::usage::{Counters, Forget, Pending, RollupKey, UsageDb, WindowKey, WindowState};
 use crate::writer::{Progress, Writer};
 
@@ -67,6 +69,7 @@ pub struct Store {
     health: Arc<Health>,
     progress: Arc<Progress>,
     snapshots: Arc<Snapshots>,
+    unsound: Arc<Unsound>,
     pending: Arc<Pending>,
     reader: Reader,
     threads: Mutex<Option<Threads>>,
@@ -119,8 +122,10 @@ impl Store {
         let kept = number(&ledger, "idempotency_bytes")
             .map_err(OpenError::sqlite("read", &ledger_path))?;
         let bounds = Bounds { batches: options.waiting_max, bytes: options.waiting_bytes_max };
+        let unsound = Arc::<Unsound>::default();
         let store = Self {
-            queue: Arc::new(Queue::new(bounds, last)),
+            queue: Arc::new(Queue::new(bounds, last, Arc::clone(&unsound))),
+            unsound,
             health,
             progress: Arc::new(Progress {
                 durable: AtomicI64::new(last),
@@ -138,6 +143,7 @@ impl Store {
         let writer = Writer {
             conn: ledger,
             queue: Arc::clone(&store.queue),
+            unsound: Arc::clone(&store.unsound),
             health: Arc::clone(&store.health),
             progress: Arc::clone(&store.progress),
             ballast,
@@ -152,13 +158,39 @@ impl Store {
     /// Makes a batch durable, wholly or not at all. Its entries carry their positions, each
     /// above all that were handed in before.
     pub fn commit(&self, urgency: Urgency, ops: Vec<Op>) -> Commit {
-        if let Some(refused) = self.refuses(urgency) {
-            return Commit::refused(refused);
+        let entries: SmallVec<[(i64, i64); 2]> = ops.iter().filter_map(entry_of).collect();
+        let refused = match self.refuses(urgency) {
+            Some(refused) => refused,
+            None => match Batch::prepare(urgency, ops) {
+                Ok(batch) => return self.queue.push(batch),
+                Err(error) => error,
+            },
+        };
+        self.unsound.note(entries.into_iter());
+        Commit::refused(refused)
+    }
+
+    /// Whether entries of the account are taken: not between one that could not be stored and
+    /// [`Store::mended`].
+    pub fn is_sound(&self, account: AccountId) -> bool {
+        !self.unsound.any() || !self.unsound.has(stored_id(account.0).unwrap_or_default())
+    }
+
+    /// Accounts of which an entry could not be stored: nothing that follows is, until they are
+    /// read anew and [`Store::mended`] says so.
+    pub fn unsound(&self) -> Vec<AccountId> {
+        self.unsound.accounts().into_iter().filter_map(read_id).map(AccountId).collect()
+    }
+
+    /// Takes entries of an account again that have the position `next` or a later one: they build
+    /// on what is stored. To be called while nobody posts to it or hands in snapshots.
+    pub fn mended(&self, account: AccountId, next: Seq) {
+        let Ok(stored) = stored_id(account.0) else { return };
+        if let Some(from) = self.unsound.since(stored) {
+            self.snapshots.take_back(stored, from);
         }
-        match Batch::prepare(urgency, ops) {
-            Ok(batch) => self.queue.push(batch),
-            Err(error) => Commit::refused(error),
-        }
+        let decided = self.progress.decided.load(Ordering::Acquire);
+        self.unsound.mend(stored, stored_id(next.0).unwrap_or(i64::MAX), decided);
     }
 
     /// Makes a batch durable whose entries begin at the position that `make` is told. Nobody
@@ -288,6 +320,7 @@ impl Store {
             index,
             usage,
             snapshots: Arc::clone(&self.snapshots),
+            unsound: Arc::clone(&self.unsound),
             pending: Arc::clone(&self.pending),
             health: Arc::clone(&self.health),
             progress: Arc::clone(&self.progress),
@@ -361,6 +394,11 @@ fn follow_ledger(ledger: &Connection, usage: &UsageDb) -> rusqlite::Result<i64> 
         usage.set_applied(last)?;
     }
     Ok(applied.min(last))
+}
+
+fn entry_of(op: &Op) -> Option<(i64, i64)> {
+    let Op::Append(entry) = op else { return None };
+    Some((stored_id(entry.account.0).ok()?, stored_id(entry.seq.0).ok()?))
 }
 
 fn log_of(files: &Files) -> PathBuf {

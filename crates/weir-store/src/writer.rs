@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use tokio::sync::watch;
-use weir_core::id::EventId;
+use weir_core::id::{AccountId, EventId};
 
 use crate::apply::{Kept, Refusal, apply, evict};
 use crate::ballast::Ballast;
@@ -16,6 +16,8 @@ use crate::fault::Faults;
 use crate::health::{Health, StoreHealth};
 use crate::op::{Batch, Urgency};
 use crate::queue::{Job, Queue, Work};
+use crate::record::read_id;
+use crate::unsound::{Unsound, entries_of};
 
 /// How far the thread that writes is, for those who follow it.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(crate) struct Progress {
 pub(crate) struct Writer {
     pub(crate) conn: Connection,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) unsound: Arc<Unsound>,
     pub(crate) health: Arc<Health>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) ballast: Ballast,
@@ -81,17 +84,22 @@ impl Writer {
     }
 
     fn group(&mut self, mut jobs: Vec<Job>) {
+        if let Some(faults) = &self.faults {
+            faults.begin_group();
+        }
         let last = jobs.iter().filter_map(|job| job.batch.entries.map(|(_, last)| last)).max();
         if self.health.get() == StoreHealth::Full {
-            jobs = refuse_fresh(jobs);
+            jobs = self.refuse_fresh(jobs);
         }
+        jobs = self.refuse_followers(jobs);
         let mut outcome = self.transact(&jobs);
         if let Err(error) = &outcome
             && Failure::of(error) == Failure::Full
         {
             self.health.set_full(true);
             self.ballast.release();
-            jobs = refuse_fresh(jobs);
+            jobs = self.refuse_fresh(jobs);
+            jobs = self.refuse_followers(jobs);
             outcome = self.transact(&jobs);
         }
         if let Some(last) = last {
@@ -100,7 +108,7 @@ impl Writer {
         match outcome {
             // A fence that another thread set meanwhile holds for this transaction as well.
             Ok(_) if self.health.get() == StoreHealth::Fenced => {
-                refuse_all(jobs, &CommitError::Fenced);
+                self.refuse_all(jobs, &CommitError::Fenced);
             }
             Ok(outcomes) => {
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
@@ -113,16 +121,41 @@ impl Writer {
 
     fn fail(&mut self, jobs: Vec<Job>, error: &rusqlite::Error) {
         match Failure::of(error) {
-            Failure::Full => refuse_all(jobs, &CommitError::Full),
+            Failure::Full => self.refuse_all(jobs, &CommitError::Full),
             Failure::Locked => {
                 tracing::warn!("another program holds a lock on the ledger");
-                refuse_all(jobs, &CommitError::Locked);
+                self.refuse_all(jobs, &CommitError::Locked);
             }
             Failure::Refused | Failure::Fatal => {
                 self.health.fence(error);
                 self.queue.fence();
-                refuse_all(jobs, &CommitError::Fenced);
+                self.refuse_all(jobs, &CommitError::Fenced);
             }
+        }
+    }
+
+    fn refuse_fresh(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let (settling, fresh) =
+            jobs.into_iter().partition(|job| job.batch.urgency == Urgency::Settlement);
+        self.refuse_all(fresh, &CommitError::Full);
+        settling
+    }
+
+    /// Refuses what builds on entries that are not stored.
+    fn refuse_followers(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let (followers, sound): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| self.unsound.refuses(&job.batch));
+        for job in followers {
+            let why = unsound(&job.batch);
+            job.refuse(why);
+        }
+        sound
+    }
+
+    fn refuse_all(&self, jobs: Vec<Job>, why: &CommitError) {
+        for job in jobs {
+            self.unsound.note(entries_of(&job.batch));
+            job.refuse(why.clone());
         }
     }
 
@@ -132,6 +165,10 @@ impl Writer {
             return Ok(Vec::new());
         }
         self.simulate_disk()?;
+        if self.faults.as_ref().is_some_and(|faults| faults.is_full()) {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            return Err(rusqlite::Error::SqliteFailure(code, None));
+        }
         let outcomes = match self.attempt(jobs, Isolation::Conditional) {
             Err(Stop::Isolate) => self.attempt(jobs, Isolation::All),
             other => other,
@@ -163,8 +200,19 @@ impl Writer {
         let kept = self.kept;
         self.execute("BEGIN IMMEDIATE")?;
         let mut outcomes = Vec::with_capacity(jobs.len());
+        let mut holes: Vec<i64> = Vec::new();
         for job in jobs {
-            outcomes.push(self.batch(&job.batch, isolation)?);
+            // What follows a refused entry of its account in the same transaction goes with it.
+            let follows = !holes.is_empty()
+                && entries_of(&job.batch).any(|(account, _)| holes.contains(&account));
+            let outcome = match follows {
+                true => Err(unsound(&job.batch)),
+                false => self.batch(&job.batch, isolation)?,
+            };
+            if outcome.is_err() {
+                holes.extend(entries_of(&job.batch).map(|(account, _)| account));
+            }
+            outcomes.push(outcome);
         }
         if self.kept != kept {
             evict(&self.conn, &mut self.kept, self.kept_max)?;
@@ -217,6 +265,10 @@ impl Writer {
     }
 
     fn note_progress(&self, jobs: &[Job], outcomes: &[Outcome]) {
+        // Holes first: whoever sees how far the ledger is sees them too.
+        for (job, _) in jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_err()) {
+            self.unsound.note(entries_of(&job.batch));
+        }
         let durable = jobs
             .iter()
             .zip(outcomes)
@@ -303,15 +355,7 @@ impl Drop for Writer {
     }
 }
 
-fn refuse_fresh(jobs: Vec<Job>) -> Vec<Job> {
-    let (settling, fresh) =
-        jobs.into_iter().partition(|job| job.batch.urgency == Urgency::Settlement);
-    refuse_all(fresh, &CommitError::Full);
-    settling
-}
-
-fn refuse_all(jobs: Vec<Job>, why: &CommitError) {
-    for job in jobs {
-        job.refuse(why.clone());
-    }
+fn unsound(batch: &Batch) -> CommitError {
+    let account = entries_of(batch).next().and_then(|(account, _)| read_id(account));
+    CommitError::Unsound { account: AccountId(account.unwrap_or_default()) }
 }

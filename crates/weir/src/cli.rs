@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::admin::{account, boost, increase, key, limits, usage, wallet};
-use crate::command::{check, demo, demo_upstream, init, serve};
+use crate::admin::{account, boost, increase, key, limits, tail, usage, wallet};
+use crate::command::{check, demo, demo_upstream, init, ledger, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -36,10 +36,16 @@ enum Command {
     Limits(limits::LimitsArgs),
     /// Show what was used, as a time series.
     Usage(usage::UsageArgs),
+    /// Print calls as they end.
+    Tail(tail::TailArgs),
+    /// Show what is going on, each second.
+    Top(tail::TopArgs),
     /// Raise a limit for a while.
     Boost(boost::BoostArgs),
     /// Decide customers' requests for higher limits.
     Increase(increase::IncreaseArgs),
+    /// Prove the books of a store.
+    Ledger(ledger::Args),
     /// Run the mock AI upstream of the demo by itself.
     #[command(hide = true)]
     DemoUpstream(demo_upstream::Args),
@@ -58,8 +64,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Wallet(args) => wallet::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Usage(args) => usage::run(&args),
+        Command::Tail(args) => tail::run_tail(&args),
+        Command::Top(args) => tail::run_top(&args),
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::DemoUpstream(args) => demo_upstream::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,6 +1,6 @@
 //! The admin API as the command line calls it.
 
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, BodyReader};
 
 /// Where the admin API is and by what key one gets in. The key never stands in an argument.
 #[derive(Debug, clap::Args)]
@@ -107,6 +107,24 @@ impl Client {
     pub(crate) fn delete(&self, path: &str) -> anyhow::Result<Value> {
         let call = self.agent.delete(self.url(path)).header("authorization", &self.authorization);
         self.answer(call.call())
+    }
+
+    /// The lines of an event stream below `/admin/v1/`, for as long as it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn follow(&self, path: &str) -> anyhow::Result<BufReader<BodyReader<'static>>> {
+        let agent: Agent =
+            Agent::config_builder().http_status_as_error(false).timeout_global(None).build().into();
+        let call = agent.get(self.url(path)).header("authorization", &self.authorization);
+        let response =
+            call.call().with_context(|| format!("cannot reach the admin API at {}", self.base))?;
+        if response.status().is_success() {
+            return Ok(BufReader::new(response.into_body().into_reader()));
+        }
+        self.answer(Ok(response))?;
+        anyhow::bail!("the server's answer is no stream")
     }
 
     /// Every row of a list, page after page, up to `most`.

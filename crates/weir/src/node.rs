@@ -13,6 +13,7 @@ use weir_engine::admin_key::AdminKey;
 use weir_engine::clock::Clock;
 use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::secret::SecretDigest;
+use weir_gate::listen::check_free;
 use weir_gate::pipeline::{Gate, Shared};
 use weir_gate::serve::{Drained, Serving};
 use weir_gate::settings::GateSettings;
@@ -47,11 +48,12 @@ impl Node {
     /// What is in the way, with every cause; nothing is left running then.
     pub(crate) async fn start(settings: Settings, names: LimitNames) -> anyhow::Result<Self> {
         let admin_listen = settings.server.admin_listen;
-        // Both addresses are taken before the store is touched: a second start on the same
+        // Both addresses are tried before the store is touched: a second start on the same
         // addresses fails without a trace.
         let admin_listener = TcpListener::bind(admin_listen)
             .await
             .with_context(|| format!("cannot listen on {admin_listen} (server.admin_listen)"))?;
+        check_free(settings.server.front.listen).context("server.listen")?;
         let upstreams = Upstreams::new(settings.upstreams).context("an upstream cannot be used")?;
         let engine = Engine::boot(
             &settings.store.path,
@@ -103,7 +105,8 @@ impl Node {
         let serving = weir_gate::serve::serve(&settings.server.front, move || {
             let upstreams = upstreams.for_another_core();
             Arc::new(Gate::new(Arc::clone(&of_gate), upstreams, Arc::clone(&shared)))
-        })?;
+        })
+        .context("server.listen")?;
         let (stop, stopping) = watch::channel(false);
         let admin = admin_listener.local_addr().context("the admin address is gone")?;
         let router = weir_api::admin::router(Arc::clone(&engine), api);

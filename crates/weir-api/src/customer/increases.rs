@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use weir_engine::audit::acting;
+use weir_engine::trail::acting;
 
 use crate::admin::increases_page;
 use crate::answer::Page;

@@ -7,9 +7,9 @@ use http::{HeaderMap, StatusCode};
 use weir_core::id::KeyId;
 use weir_core::key::{Key, KeyType, Urgency};
 use weir_core::time::Timestamp;
-use weir_engine::audit::acting;
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::keys::NewKey;
+use weir_engine::trail::acting;
 use weir_wire::error::Code;
 
 use crate::admin::{keys_page, overlap, shown_once};

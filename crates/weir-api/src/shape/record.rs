@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use weir_engine::audit::Audited;
 use weir_engine::outbox::Event;
+use weir_engine::trail::Audited;
 
 use crate::time::rfc3339;
 

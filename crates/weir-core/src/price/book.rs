@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Price;
 use super::offer::Offer;
+use super::sheet::Price;
 use super::tariff::Multiplier;
 use crate::time::Timestamp;
 

@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::sheet::{Price, Rates};
 use super::tariff::{Mode, Multiplier, Tariff};
-use super::{Price, Rates};
 use crate::money::Nano;
 use crate::usage::{Meter, Usage};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::money::Nano;
-use crate::usage::Usage;
+use crate::usage::{Meter, Usage};
 use proptest::prelude::*;
 
 fn rates(given: &[(Meter, &str)]) -> Rates {

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::tests::{Book, at, terms};
 use super::*;
 use crate::id::Seq;
-use crate::ledger::Entry;
+use crate::ledger::{Category, Entry, EntryKind, Terms};
+use crate::money::Nano;
+use crate::time::Timestamp;
 
 /// One billionth of credit: the entry that brought it and its terms.
 type Unit = (Terms, Seq);

@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::Wallet;
 use super::posting::{NextSeq, Posting, Postings, drawn_by, owed_by};
+use super::state::Wallet;
 use crate::grant::Grant;
 use crate::id::Seq;
 use crate::ledger::{Category, Draw, Entry, EntryKind, Terms};

@@ -1,8 +1,11 @@
 use super::refund::{RefundRefused, Refundable};
 use super::replay::{LedgerFault, WalletState};
 use super::*;
+use crate::grant::Grant;
 use crate::id::{AccountId, PolicyNumber, Seq};
-use crate::ledger::Entry;
+use crate::ledger::{Category, Draw, Entry, EntryKind, Terms};
+use crate::money::Nano;
+use crate::time::Timestamp;
 use smallvec::SmallVec;
 
 /// A wallet with its ledger, and the replayed wallet beside it.

@@ -94,7 +94,8 @@ impl Figure {
             return Self { amount: Some(0), odd: false };
         }
         if negative {
-            return Self { amount: Some(0), odd: true };
+            // Not zero: what was used is not known, so that it is counted by what was produced.
+            return Self::NONSENSE;
         }
         let places = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         // How many of the digits behind the leading zeros stand before the point.
@@ -171,6 +172,20 @@ impl Produced {
             *mine = mine.saturating_add(theirs);
         }
         self.images = self.images.saturating_add(other.images);
+    }
+
+    /// What of it came after `earlier`, pictures left out: they are counted by themselves.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let [reasoning, again] = self.reasoning_bytes;
+        let [reasoning_before, again_before] = earlier.reasoning_bytes;
+        Self {
+            answer_bytes: self.answer_bytes.saturating_sub(earlier.answer_bytes),
+            reasoning_bytes: [
+                reasoning.saturating_sub(reasoning_before),
+                again.saturating_sub(again_before),
+            ],
+            images: 0,
+        }
     }
 
     /// In meters.

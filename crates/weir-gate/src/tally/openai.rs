@@ -35,6 +35,8 @@ struct Figures {
     total: Option<u64>,
     millis: Option<u64>,
     odd: bool,
+    /// The output is told, but by no figure.
+    output_nonsense: bool,
 }
 
 /// Reads one event of a stream.
@@ -77,6 +79,7 @@ pub(super) fn usage(scan: &mut Scanner<'_>, seen: &mut Seen) -> Result<(), Malfo
     }
     if let Some(usage) = figures.usage() {
         seen.reported = Some(usage);
+        seen.output_pending = figures.output_nonsense;
         seen.carried = true;
     }
     seen.implausible |= figures.odd;
@@ -184,6 +187,9 @@ impl Figures {
         let figure = Figure::read(scan)?;
         *slot = figure.amount;
         self.odd |= figure.odd;
+        if matches!(name.decode().as_ref(), "completion_tokens" | "output_tokens") {
+            self.output_nonsense = figure.odd && figure.amount.is_none();
+        }
         Ok(())
     }
 

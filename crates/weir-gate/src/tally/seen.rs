@@ -27,6 +27,8 @@ pub(super) struct Seen {
     /// Output is not reported yet: what is reported of it is only a beginning.
     pub(super) output_pending: bool,
     pub(super) produced: Produced,
+    /// What had been produced when usage was reported last.
+    pub(super) produced_at_report: Produced,
     pub(super) implausible: bool,
     pub(super) terminal: bool,
     pub(super) error: bool,
@@ -35,6 +37,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Output that came after usage was reported last.
+    pub(super) fn unreported(&self) -> Usage {
+        self.produced.since(&self.produced_at_report).usage()
+    }
+
     /// The reported usage, completed by what was produced where it is known to be incomplete.
     pub(super) fn so_far(&self) -> Option<Usage> {
         let images = self.produced.images();
@@ -47,6 +54,12 @@ impl Seen {
                 for meter in [Meter::OutputTokens, Meter::ReasoningTokens] {
                     usage.record(meter, produced.of(meter));
                 }
+            }
+        } else {
+            // An upstream that reports as it goes has not counted what came since.
+            let since = self.unreported();
+            for meter in [Meter::OutputTokens, Meter::ReasoningTokens] {
+                usage.record(meter, usage.of(meter).saturating_add(since.of(meter)));
             }
         }
         Some(usage.with(Meter::Image, images.max(usage.of(Meter::Image))))

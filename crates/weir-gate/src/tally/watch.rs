@@ -101,6 +101,9 @@ impl Tally {
                 Shape::Header | Shape::Duration | Shape::Bytes | Shape::None => EventKind::Other,
             }
         };
+        if self.seen.carried {
+            self.seen.produced_at_report = self.seen.produced;
+        }
         self.seen.terminal |= kind == EventKind::Terminal;
         self.seen.error |= kind == EventKind::Error;
         kind
@@ -158,10 +161,12 @@ impl Tally {
     }
 
     /// What a running call has used as far as is known: what was reported, and output as produced
-    /// until it is reported. Input is in it only if it was reported. Cheap.
+    /// until it is reported. Input is in it only if it was reported. Cheap. Of an upstream that
+    /// reports nonsense only what it produced is believed: no lie ends a stream for want of credit.
     pub fn produced_so_far(&self) -> Usage {
         match self.shape {
             Shape::Bytes => self.bytes(),
+            _ if self.seen.implausible => self.seen.produced.usage(),
             _ => self.seen.so_far().unwrap_or_else(|| self.seen.produced.usage()),
         }
     }
@@ -180,7 +185,7 @@ impl Tally {
         if self.seen.implausible {
             flags = flags.and(Flags::IMPLAUSIBLE);
         }
-        if usage.is_some() && self.seen.output_pending {
+        if usage.is_some() && (self.seen.output_pending || self.seen.unreported().output() > 0) {
             flags = flags.and(Flags::ESTIMATED);
         }
         Tallied {
@@ -204,6 +209,7 @@ impl Tally {
         self.seen.implausible |= found.too_long;
         let Some(value) = found.value else { return };
         self.seen.carried = true;
+        self.seen.produced_at_report = self.seen.produced;
         let mut scan = Scanner::new(&value);
         let read: Result<(), Malformed> = match self.shape {
             Shape::OpenAi => openai::usage(&mut scan, &mut self.seen),

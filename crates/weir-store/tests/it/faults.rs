@@ -5,11 +5,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_core::id::Seq;
+use weir_core::id::{AccountId, Seq};
 use weir_store::commit::Commit;
 use weir_store::error::CommitError;
 use weir_store::fault::Faults;
 use weir_store::health::StoreHealth;
+use weir_store::index::WalletSnapshot;
 use weir_store::op::{Expected, Op, Urgency};
 use weir_store::store::{Options, Store};
 use weir_store::verify::verify;
@@ -176,4 +177,59 @@ fn a_really_full_disk_settles_from_the_ballast_and_heals() {
     store.commit(Urgency::Fresh, vec![put("new", 1, "{}", Expected::Any)]).wait().unwrap();
     drop(store);
     assert_eq!(verify(&folder).unwrap().entries, 25);
+}
+
+#[test]
+fn nothing_that_builds_on_a_lost_entry_is_stored_until_the_account_is_read_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let (store, _) =
+        Store::open(dir.path(), Options { faults: Some(Arc::clone(&faults)), ..options() })
+            .unwrap();
+    let mut books = Books::default();
+    fill(&store, &mut books, 1, 3);
+    fill(&store, &mut books, 2, 1);
+    let (one, two) = (AccountId(1), AccountId(2));
+    let stored = books.clone();
+    faults.fill_next_groups(1);
+    let lost = books.charge(Seq(5), 1, 3);
+    let lost = store.commit(Urgency::Settlement, vec![Op::Append(lost)]).wait();
+    assert_eq!(lost, Err(CommitError::Full));
+    assert!(!store.is_sound(one) && store.is_sound(two));
+    let follower = books.charge(Seq(6), 1, 3);
+    let follower = store.commit(Urgency::Settlement, vec![Op::Append(follower)]).wait();
+    assert_eq!(follower, Err(CommitError::Unsound { account: one }));
+    let other = books.charge(Seq(7), 2, 3);
+    store.commit(Urgency::Settlement, vec![Op::Append(other)]).wait().unwrap();
+    // A snapshot that tells of the lost entry is never written.
+    let phantom = WalletSnapshot { account: one, as_of: Seq(5), state: "{}".into() };
+    store.snapshot(vec![phantom], Seq(7)).unwrap();
+    store.flush();
+    assert_eq!(store.reader().wallet(one).unwrap(), None);
+    assert_eq!(store.unsound(), [one]);
+    store.mended(one, Seq(8));
+    store.flush();
+    assert_eq!(store.reader().wallet(one).unwrap(), None);
+    assert!(store.is_sound(one));
+    let mut books = stored;
+    let again = books.charge(Seq(8), 1, 3);
+    store.commit(Urgency::Settlement, vec![Op::Append(again)]).wait().unwrap();
+    store.close();
+    assert_eq!(verify(dir.path()).unwrap().entries, 6);
+}
+
+#[test]
+fn an_entry_refused_at_the_door_leaves_no_hole_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let mut books = Books::default();
+    fill(&store, &mut books, 1, 2);
+    let mut entry = books.charge(Seq(3), 1, 3);
+    entry.reference = "x".repeat(17 << 20).into();
+    let lost = store.commit(Urgency::Settlement, vec![Op::Append(entry)]).wait();
+    assert!(lost.is_err());
+    let follower = books.charge(Seq(4), 1, 3);
+    let follower = store.commit(Urgency::Settlement, vec![Op::Append(follower)]).wait();
+    assert_eq!(follower, Err(CommitError::Unsound { account: AccountId(1) }));
+    assert_eq!(positions(&store, 1).len(), 2);
 }

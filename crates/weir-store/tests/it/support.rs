@@ -22,7 +22,7 @@ pub(crate) fn options() -> Options {
 }
 
 /// Keeps the books of accounts, so that entries chain.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     balances: std::collections::BTreeMap<u64, (i64, Seq)>,
 }

@@ -5,5 +5,6 @@ pub(crate) mod boost;
 pub(crate) mod increase;
 pub(crate) mod key;
 pub(crate) mod limits;
+pub(crate) mod tail;
 pub(crate) mod usage;
 pub(crate) mod wallet;

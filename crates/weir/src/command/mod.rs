@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod demo_upstream;
 pub(crate) mod init;
+pub(crate) mod ledger;
 
 pub(crate) mod serve;
 

@@ -15,8 +15,26 @@ mod seed;
 
 mod server;
 
+mod priced;
+
 mod config;
 mod demo;
 mod demo_upstream;
+mod hangups;
+mod ledger;
+mod keys;
 mod limits;
+mod queue;
+mod usage_lies;
 mod wallet;
+
+mod crash;
+mod startup;
+
+mod recorder;
+
+mod hostile;
+
+mod sdk;
+
+mod foreign;

@@ -56,6 +56,17 @@ impl Process {
         text.parse().expect("an address")
     }
 
+    /// Ends it without a warning while others still call it.
+    pub(crate) fn kill_now(&self) {
+        self.signal("-KILL");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().expect("kill is there");
+        assert!(sent.success(), "it is gone already:\n{}", self.log());
+    }
+
     /// Ends it without a warning, as a power cut would.
     fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
@@ -64,9 +75,7 @@ impl Process {
 
     /// Asks it to end, and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().expect("kill is there");
-        assert!(asked.success());
+        self.signal("-TERM");
         self.child.wait().expect("it ended")
     }
 
@@ -149,6 +158,11 @@ impl Weir {
     pub(crate) fn stop_and_read(&mut self) -> Vec<weir_core::ledger::Entry> {
         self.stop();
         ledger(&self.folder.path().join("store"))
+    }
+
+    /// Where its configuration, its store and its log are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A connection of its own.

@@ -13,7 +13,8 @@ pub(crate) fn request(method: &str, target: &str, headers: &[&str], body: &str) 
     kept_request(method, target, &lines, body)
 }
 
-fn kept_request(method: &str, target: &str, headers: &[&str], body: &str) -> String {
+/// The bytes of a request whose connection goes on.
+pub(crate) fn kept_request(method: &str, target: &str, headers: &[&str], body: &str) -> String {
     let mut text = format!("{method} {target} HTTP/1.1\r\nhost: weir\r\n");
     for header in headers {
         text.push_str(header);

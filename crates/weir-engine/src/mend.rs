@@ -1,0 +1,105 @@
+//! Accounts that got ahead of their ledger, read anew.
+//!
+//! An entry that is refused by the store (no space, too many waiting, a conflict) has changed the
+//! wallet in memory already. The store then takes no entry that builds on it, priced calls of the
+//! account are refused, and here its books are read again from what is stored. Holds stay: the
+//! calls that they belong to go on.
+
+use std::sync::Arc;
+
+use weir_core::id::{AccountId, Seq};
+use weir_core::ledger::Entry;
+use weir_core::wallet::{LedgerFault, Wallet};
+use weir_store::error::{CommitError, ReadError};
+use weir_store::op::Urgency;
+
+use crate::cell::AccountCell;
+use crate::engine::Engine;
+use crate::snapshot::{WalletRow, replay_into, take_up};
+
+/// Why an account cannot be read anew; it is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Unmended {
+    #[error("the store takes nothing")]
+    Store(#[from] CommitError),
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    #[error("a wallet in the store makes no sense")]
+    Row(#[from] serde_json::Error),
+    #[error("the ledger contradicts itself")]
+    Ledger(#[from] LedgerFault),
+}
+
+impl Engine {
+    /// Reads anew what got ahead of its ledger. Called before anything is written behind, by the
+    /// same thread, so that no snapshot is handed in meanwhile.
+    pub(crate) fn mend(&self) {
+        for id in self.journal.store().unsound() {
+            match self.mend_account(id) {
+                Ok(()) => tracing::warn!(account = %id, "the account was read anew"),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(account = %id, error, "the account cannot be read anew yet");
+                }
+            }
+        }
+    }
+
+    fn mend_account(&self, id: AccountId) -> Result<(), Unmended> {
+        // What was queued before the refusal is decided once this is.
+        self.journal.commit(Urgency::Settlement, Vec::new()).wait()?;
+        let Some(cell) = self.account(id) else {
+            self.journal.mended(id);
+            return Ok(());
+        };
+        let mut live = cell.live.lock();
+        let snapshot = self.journal.store().reader().wallet(id)?;
+        let since = snapshot.as_ref().map_or(Seq(0), |snapshot| snapshot.as_of);
+        let entries = self.entries_since(id, since)?;
+        match snapshot {
+            Some(snapshot) => {
+                let row: WalletRow = serde_json::from_str(&snapshot.state)?;
+                take_up(&mut live, &row, snapshot.as_of)?;
+            }
+            None => {
+                live.account.wallet.reread(Wallet::default());
+                live.totals = crate::cell::Totals::default();
+                live.last_entry = Seq(0);
+            }
+        }
+        for entry in &entries {
+            replay_into(&mut live, entry)?;
+        }
+        for hold in std::mem::take(&mut live.stranded) {
+            live.account.wallet.release(hold);
+        }
+        let now = live.account.observe(self.now());
+        self.settle_levels(&mut live, now, false);
+        self.journal.mended(id);
+        drop(live);
+        self.touch(&cell);
+        Ok(())
+    }
+
+    /// The stored entries of an account after a position, oldest first.
+    fn entries_since(&self, account: AccountId, since: Seq) -> Result<Vec<Entry>, ReadError> {
+        let reader = self.journal.store().reader();
+        let mut found: Vec<Entry> = Vec::new();
+        loop {
+            let page = reader.entries(account, found.last().map(|entry| entry.seq), PAGE)?;
+            let more = page.len() == PAGE && page.last().is_some_and(|entry| entry.seq > since);
+            found.extend(page.into_iter().take_while(|entry| entry.seq > since));
+            if !more {
+                found.reverse();
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Whether entries of the account are taken.
+    pub(crate) fn is_sound(&self, cell: &Arc<AccountCell>) -> bool {
+        self.journal.store().is_sound(cell.id)
+    }
+}
+
+const PAGE: usize = 1_000;

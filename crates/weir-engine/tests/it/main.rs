@@ -1,0 +1,12 @@
+//! The engine on a real store in a folder of its own, by a clock that is moved by hand.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod alerts;
+mod sound;
+mod support;
