@@ -52,6 +52,8 @@ pub struct Engine {
     /// When the process began: what was in progress before is not any more.
     pub(crate) started_at: Timestamp,
     pub(crate) webhooks: Webhooks,
+    /// Whether the process ends, so that nobody waits for what will not come.
+    pub(crate) ending: tokio::sync::watch::Sender<bool>,
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
@@ -110,6 +112,7 @@ impl Engine {
             dirty: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             webhooks: Webhooks::default(),
+            ending: tokio::sync::watch::Sender::new(false),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
             boost_edges: BoostEdges::default(),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use weir_api::hook::deliver::{Deliverer, DeliveryCounts};
+use weir_api::hook::mail::Mailer;
 use weir_api::settings::ApiSettings;
 use weir_core::names::LimitNames;
 use weir_engine::admin_key::AdminKey;
@@ -73,6 +75,7 @@ impl Node {
             }
             None => engine.own_admin_key().await.context("cannot make an admin key")?,
         };
+        let deliveries = Arc::new(DeliveryCounts::default());
         let links = Links {
             base: format!(
                 "{}{}",
@@ -86,6 +89,7 @@ impl Node {
             links: links.clone(),
             top_up_url: settings.billing.top_up_url.clone(),
             auth_headers: settings.auth.headers.clone(),
+            webhooks_allow_private: settings.webhooks.allow_private,
             admin_key: admin_key.digest,
             metrics: Arc::new(String::new),
             config: None,
@@ -108,6 +112,11 @@ impl Node {
         })
         .context("server.listen")?;
         let (stop, stopping) = watch::channel(false);
+        let mailer = settings.email.mail.as_ref().map(Mailer::new).transpose()?;
+        let allow_private = settings.webhooks.allow_private;
+        let deliverer =
+            Deliverer::new(Arc::clone(&engine), allow_private, mailer, Arc::clone(&deliveries))
+                .context("webhooks cannot be delivered")?;
         let admin = admin_listener.local_addr().context("the admin address is gone")?;
         let router = weir_api::admin::router(Arc::clone(&engine), api);
         let until = stopped(stopping.clone());
@@ -116,7 +125,9 @@ impl Node {
                 async move { weir_api::serve::serve(admin_listener, router, until).await },
             ),
             tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
-            tokio::spawn(sweep(Arc::clone(&engine), stopping)),
+            tokio::spawn(sweep(Arc::clone(&engine), stopping.clone())),
+            tokio::spawn(deliverer.run(stopped(stopping.clone()))),
+            tokio::spawn(until_stopped(stopping, Arc::clone(&engine).tell_alarms())),
         ];
         Ok(Self {
             data: serving.addr(),
@@ -132,6 +143,7 @@ impl Node {
 
     /// Lets calls in flight end, writes everything down and stops.
     pub(crate) async fn stop(self) -> Drained {
+        self.engine.end_waits();
         let drained = self.serving.drain(self.drain_timeout).await;
         self.stop.send_replace(true);
         for task in self.beside {
@@ -145,6 +157,14 @@ impl Node {
             tracing::error!(%error, "the store was not closed cleanly");
         }
         drained
+    }
+}
+
+/// Work that may end at any point.
+async fn until_stopped(stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stopped(stopping) => {}
+        () = work => {}
     }
 }
 

@@ -70,6 +70,7 @@ impl Api {
                 HeaderName::from_static("authorization"),
                 HeaderName::from_static("x-api-key"),
             ],
+            webhooks_allow_private: false,
             admin_key: SecretDigest::of(ADMIN_KEY.as_bytes()),
             metrics: Arc::new(|| "weir_build_info 1\n".to_owned()),
             config: None,
@@ -299,6 +300,7 @@ impl Api {
             request_id: "req_test",
             bound: Bound::text(1_000, output_tokens),
             output_max: Some(output_tokens),
+            stream: false,
         };
         let Admission::Granted(mut ticket) = self.engine.admit(&wanted) else {
             panic!("the call was refused")

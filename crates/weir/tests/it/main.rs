@@ -11,6 +11,7 @@ mod wire;
 
 mod support;
 
+mod receiver;
 mod seed;
 
 mod server;
@@ -38,3 +39,4 @@ mod hostile;
 mod sdk;
 
 mod foreign;
+mod webhooks;
