@@ -3,9 +3,11 @@
 mod accounts;
 mod boosts;
 mod calls;
+mod config;
 mod increases;
 mod keys;
 mod operations;
+mod operators;
 mod records;
 mod usage;
 mod wallet;
@@ -80,6 +82,11 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(increases::decline))
             .routes(routes!(records::events))
             .routes(routes!(records::audit))
+            .routes(routes!(operators::create, operators::list))
+            .routes(routes!(operators::revoke))
+            .routes(routes!(config::show))
+            .routes(routes!(config::diff))
+            .routes(routes!(config::reload))
             .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());

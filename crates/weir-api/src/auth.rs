@@ -7,10 +7,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName, Method};
 use subtle::ConstantTimeEq;
 use weir_core::key::{Key, KeyType};
 use weir_engine::cell::{AccountCell, KeyCell};
+use weir_engine::operators::Role;
 use weir_engine::secret::SecretDigest;
 use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;
@@ -38,12 +39,15 @@ impl Caller {
     }
 }
 
-/// Lets nothing of the admin API pass without an admin key.
+/// Lets nothing of the admin API pass without an admin key whose role allows it.
 pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with("/admin/") {
+    let path = request.uri().path();
+    if !path.starts_with("/admin/") {
         return next.run(request).await;
     }
-    match check_admin(&app, request.headers()) {
+    let allowed = check_admin(&app, request.headers())
+        .and_then(|(name, role)| check_role(role, request.method(), path).map(|()| name));
+    match allowed {
         Ok(name) => {
             let request_id = request_id(request.extensions());
             acting(Actor { name, request_id }, next.run(request)).await
@@ -52,7 +56,7 @@ pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: N
     }
 }
 
-fn check_admin(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
+fn check_admin(app: &App, headers: &HeaderMap) -> Result<(String, Role), Problem> {
     let Some(secret) = secret(headers, &[AUTHORIZATION]) else {
         let detail = "No admin key was sent. Send it as `Authorization: Bearer <admin key>`.";
         return Err(Problem::new(Code::MissingKey, detail));
@@ -60,14 +64,32 @@ fn check_admin(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
     let sent = SecretDigest::of(secret.as_bytes());
     // Digests of random secrets could be compared in any way; this one leaves nothing to discuss.
     if bool::from(sent.0.ct_eq(&app.settings.admin_key.0)) {
-        return Ok(OWNER.to_owned());
+        return Ok((OWNER.to_owned(), Role::Owner));
+    }
+    if let Some(known) = app.engine.admin_key(&sent) {
+        return Ok((known.id.to_string(), known.record.role));
     }
     let detail = if app.engine.identify(secret).is_some() {
-        "This is a customer's key. The admin API takes the operator's admin key only."
+        "This is a customer's key. The admin API takes admin keys only."
     } else {
-        "This is not the admin key."
+        "This is not an admin key."
     };
     Err(Problem::new(Code::InvalidKey, detail))
+}
+
+fn check_role(role: Role, method: &Method, path: &str) -> Result<(), Problem> {
+    let owners = path.starts_with("/admin/v1/admin-keys") || path == "/admin/v1/config/reload";
+    let only_looks = method.is_safe() || LOOKS.contains(&path);
+    let (needed, name) = match (owners, only_looks) {
+        (true, _) => (Role::Owner, "owner"),
+        (false, false) => (Role::Operator, "operator"),
+        (false, true) => (Role::Viewer, "viewer"),
+    };
+    if role >= needed {
+        return Ok(());
+    }
+    let detail = format!("This takes an admin key of the role `{name}`.");
+    Err(Problem::new(Code::Forbidden, detail))
 }
 
 impl FromRequestParts<App> for Caller {
@@ -149,3 +171,5 @@ fn secret<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
 
 /// The operator's own key, in the list of changes.
 const OWNER: &str = "admin";
+/// What is asked by POST but changes nothing.
+const LOOKS: [&str; 2] = ["/admin/v1/config/diff", "/admin/v1/explain"];

@@ -49,6 +49,10 @@ id!(
     HoldId, "hold_"
 );
 id!(
+    /// A credential of the operator's people.
+    AdminKeyId, "admin_"
+);
+id!(
     /// A temporary change of a limit.
     BoostId, "boost_"
 );

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_core::account::{Owner, Slot};
-use weir_core::id::{AccountId, BoostId, KeyId, PolicyNumber, Seq, WebhookId};
+use weir_core::id::{AccountId, AdminKeyId, BoostId, KeyId, PolicyNumber, Seq, WebhookId};
 use weir_core::ledger::Entry;
 use weir_core::names::LimitNames;
 use weir_core::policy::Policy;
@@ -22,6 +22,7 @@ use crate::cell::AccountCell;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::Journal;
+use crate::operators;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord, kind};
 use crate::snapshot::{WalletRow, replay_into, take_up};
 use crate::webhook::Webhook;
@@ -76,6 +77,7 @@ impl Engine {
         engine.load_accounts(&loaded)?;
         engine.load_keys(&loaded)?;
         engine.load_boosts(&loaded)?;
+        engine.load_admin_keys(&loaded)?;
         engine.load_webhooks(&loaded)?;
         engine.load_wallets(&loaded)?;
         engine.load_windows(&loaded.windows);
@@ -159,6 +161,16 @@ impl Engine {
             self.webhooks.put(Webhook { id, account: resource.account, record });
         }
         loaded.resources(outbox::KIND, |resource| self.load_outbox(&resource.body))?;
+        Ok(())
+    }
+
+    fn load_admin_keys(&self, loaded: &Loaded) -> Result<(), BootError> {
+        let mut records = Vec::new();
+        loaded.resources(operators::KIND, |resource| records.push((resource.id, resource.body)))?;
+        for (id, body) in records {
+            self.skip_ids(id);
+            self.install_admin_key(id, read("admin key", AdminKeyId(id), &body)?);
+        }
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::journal::Journal;
+use crate::operators::AdminKeys;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
@@ -58,6 +59,7 @@ pub struct Engine {
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
     pub(crate) boost_edges: BoostEdges,
+    pub(crate) admin_keys: AdminKeys,
     /// What is written behind is written by one thread at a time.
     pub(crate) behind: Mutex<()>,
     guard: Guard,
@@ -116,6 +118,7 @@ impl Engine {
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
             boost_edges: BoostEdges::default(),
+            admin_keys: AdminKeys::default(),
             behind: Mutex::default(),
             guard: Guard::default(),
             last_id: AtomicU64::new(0),

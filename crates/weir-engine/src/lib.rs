@@ -55,6 +55,7 @@ pub mod credit;
 pub mod keys;
 
 pub mod increases;
+pub mod operators;
 
 mod mend;
 mod recover;

@@ -14,6 +14,7 @@ mod errors;
 mod increases;
 mod keys;
 mod openapi;
+mod operators;
 mod own_keys;
 mod records;
 mod repeat;
