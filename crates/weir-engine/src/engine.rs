@@ -23,6 +23,7 @@ use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::journal::Journal;
+use crate::meters::Meters;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
@@ -59,6 +60,7 @@ pub struct Engine {
     guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
+    meters: Meters,
 }
 
 /// The policy they are worked out from, and the entitlements by plan.
@@ -114,6 +116,7 @@ impl Engine {
             guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
+            meters: Meters::default(),
         }
     }
 
@@ -193,6 +196,11 @@ impl Engine {
     /// How many charged streams are running.
     pub fn running_streams(&self) -> usize {
         self.running.count()
+    }
+
+    /// What is counted for the operator's metrics.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// All debt that was ever taken on since the process started.

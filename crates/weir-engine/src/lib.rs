@@ -18,6 +18,8 @@ pub mod tally;
 
 pub mod watch;
 
+pub mod meters;
+
 mod journal;
 mod running;
 

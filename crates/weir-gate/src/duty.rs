@@ -12,6 +12,7 @@ use weir_engine::clock::instant;
 use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::{Code, Links};
 
+use crate::meters::GateMeters;
 use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::tally::{Shape, Tallied};
@@ -21,6 +22,7 @@ use crate::waiting::Seat;
 /// What is known of a call once it is admitted.
 #[derive(Debug)]
 pub(crate) struct Facts {
+    pub(crate) meters: Arc<GateMeters>,
     pub(crate) request_id: String,
     pub(crate) dialect: Dialect,
     pub(crate) links: Arc<Links>,
@@ -131,6 +133,14 @@ impl Facts {
             links: &self.links,
             top_up_url: self.top_up_url.as_deref(),
         }
+    }
+
+    /// Waits until a charge is durable, or is known not to be recorded.
+    pub(crate) async fn durable<T>(&self, commit: impl Future<Output = T>) -> T {
+        let began = instant();
+        let outcome = commit.await;
+        self.meters.commits.observe(instant().duration_since(began));
+        outcome
     }
 
     pub(crate) fn latency_ms(&self) -> u64 {

@@ -8,6 +8,8 @@
 
 pub mod settings;
 
+pub mod meters;
+
 pub mod framing;
 pub mod head;
 pub mod idle_body;
@@ -53,3 +55,5 @@ mod relay;
 mod job;
 
 pub mod pipeline;
+
+pub mod gate;
