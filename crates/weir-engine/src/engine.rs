@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::journal::Journal;
 use crate::meters::Meters;
+use crate::open_hold::OpenHolds;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
@@ -55,6 +56,7 @@ pub struct Engine {
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
+    pub(crate) open_holds: OpenHolds,
     /// What is written behind is written by one thread at a time.
     pub(crate) behind: Mutex<()>,
     guard: Guard,
@@ -112,6 +114,7 @@ impl Engine {
             webhooks: Webhooks::default(),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
+            open_holds: OpenHolds::default(),
             behind: Mutex::default(),
             guard: Guard::default(),
             last_id: AtomicU64::new(0),

@@ -30,6 +30,8 @@ pub mod webhook;
 
 pub mod cell;
 
+pub mod open_hold;
+
 pub mod engine;
 
 mod event;
@@ -51,7 +53,11 @@ pub mod webhooks;
 
 pub mod accounts;
 pub mod credit;
+pub mod holds;
 pub mod keys;
+pub mod payments;
+pub mod refunds;
+pub mod statements;
 
 mod mend;
 mod recover;
