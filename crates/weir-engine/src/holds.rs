@@ -48,12 +48,10 @@ impl Engine {
             return Err(ChangeError::invalid("expires_in", "it must be from 1s to 366d"));
         }
         let _turn = self.changes.lock().await;
-        let open_ones = self.open_holds.0.lock();
-        if open_ones.values().filter(|open| open.cell.id == cell.id).count() >= HOLDS_MAX {
+        if self.count_holds(cell.id) >= HOLDS_MAX {
             let why = format!("the account has {HOLDS_MAX} open holds; settle or void some");
             return Err(ChangeError::Conflict(why));
         }
-        drop(open_ones);
         self.sound(cell)?;
         let id = HoldId(self.next_id());
         let (hold, now) = {
@@ -243,6 +241,11 @@ impl Engine {
         let open = self.open_holds.0.lock();
         let own = open.values().filter(|open| open.cell.id == account);
         own.fold(Nano::ZERO, |sum, open| sum.saturating_add(open.hold.amount()))
+    }
+
+    fn count_holds(&self, account: AccountId) -> usize {
+        let open = self.open_holds.0.lock();
+        open.values().filter(|open| open.cell.id == account).count()
     }
 
     /// How a hold that is not open ended; an error unless it is as it was asked for.

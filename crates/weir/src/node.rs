@@ -92,6 +92,11 @@ impl Node {
             auth_headers: settings.auth.headers.clone(),
             admin_key: admin_key.digest,
             metrics: exposition(&engine, &meters),
+            stripe_secret: settings
+                .billing
+                .stripe_webhook_secret
+                .as_ref()
+                .map(|secret| secret.expose().to_owned()),
             config: None,
         });
         let side = ApiSide::new(weir_api::customer::router(Arc::clone(&engine), Arc::clone(&api)));
@@ -120,6 +125,7 @@ impl Node {
                 async move { weir_api::serve::serve(admin_listener, router, until).await },
             ),
             tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
+            tokio::spawn(expire_holds(Arc::clone(&engine), stopping.clone())),
             tokio::spawn(sweep(Arc::clone(&engine), stopping)),
         ];
         Ok(Self {
@@ -163,6 +169,21 @@ async fn write_behind(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
 
 async fn sweep(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
     every(Duration::from_secs(60), stopping, move || engine.sweep()).await;
+}
+
+/// Ends durable holds whose time has run out.
+async fn expire_holds(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        if let Err(error) = engine.expire_holds().await {
+            tracing::warn!(%error, "a hold whose time ran out could not be ended yet");
+        }
+    }
 }
 
 /// Does blocking work again and again until the node stops.
