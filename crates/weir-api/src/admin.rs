@@ -2,8 +2,11 @@
 
 mod accounts;
 mod calls;
+mod holds;
 mod keys;
 mod operations;
+mod payments;
+mod refunds;
 mod wallet;
 
 pub(crate) use self::operations::healthz;
@@ -54,6 +57,12 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(wallet::top_up))
             .routes(routes!(wallet::adjust))
             .routes(routes!(wallet::entries))
+            .routes(routes!(refunds::refund))
+            .routes(routes!(refunds::statement))
+            .routes(routes!(holds::create, holds::list))
+            .routes(routes!(holds::settle))
+            .routes(routes!(holds::void))
+            .routes(routes!(payments::stripe))
             .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());

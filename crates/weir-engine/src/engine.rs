@@ -1,6 +1,7 @@
 //! The live state of everything: policy, accounts and keys in memory, the journal behind them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,14 +14,17 @@ use weir_core::names::LimitNames;
 use weir_core::plan::Boost;
 use weir_core::policy::Policy;
 use weir_core::price::Period;
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
 use crate::alarm::Alarms;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
+use crate::guard::Guard;
 use crate::journal::Journal;
+use crate::meters::Meters;
+use crate::open_hold::OpenHolds;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
@@ -52,14 +56,25 @@ pub struct Engine {
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
+    pub(crate) open_holds: OpenHolds,
     /// What is written behind is written by one thread at a time.
     pub(crate) behind: Mutex<()>,
+    guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
+    meters: Meters,
 }
 
 /// The policy they are worked out from, and the entitlements by plan.
 type SharedEntitlements = (PolicyNumber, HashMap<Arc<str>, Arc<Entitlement>>);
+/// Why a caller is not identified.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unidentified {
+    /// There is no such key.
+    Unknown,
+    /// There is none either, and the address has failed too often to be told; next after this time.
+    TooMany(Span),
+}
 
 /// What the engine is told at start.
 #[derive(Clone, Debug)]
@@ -99,9 +114,12 @@ impl Engine {
             webhooks: Webhooks::default(),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
+            open_holds: OpenHolds::default(),
             behind: Mutex::default(),
+            guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
+            meters: Meters::default(),
         }
     }
 
@@ -143,6 +161,26 @@ impl Engine {
         self.keys.pin().get(&SecretDigest::of(secret.as_bytes())).map(Arc::clone)
     }
 
+    /// The key of that secret, for a caller at this address (behind trusted proxies).
+    ///
+    /// # Errors
+    ///
+    /// [`Unidentified`]: there is no such key. Whoever guesses is told so only so often; a key that
+    /// exists is found however often others at its address have failed.
+    pub fn identify_from(
+        &self,
+        secret: &str,
+        address: IpAddr,
+    ) -> Result<Arc<KeyCell>, Unidentified> {
+        if let Some(key) = self.identify(secret) {
+            return Ok(key);
+        }
+        Err(match self.guard.fail(address, self.now()) {
+            Ok(()) => Unidentified::Unknown,
+            Err(wait) => Unidentified::TooMany(wait),
+        })
+    }
+
     /// The account of that id.
     pub fn account(&self, id: AccountId) -> Option<Arc<AccountCell>> {
         self.accounts.pin().get(&id).map(Arc::clone)
@@ -161,6 +199,11 @@ impl Engine {
     /// How many charged streams are running.
     pub fn running_streams(&self) -> usize {
         self.running.count()
+    }
+
+    /// What is counted for the operator's metrics.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// All debt that was ever taken on since the process started.

@@ -7,6 +7,7 @@
 //! What this crate does not do: no HTTP and no SQL.
 
 pub mod clock;
+pub mod guard;
 pub mod secret;
 
 pub mod change;
@@ -17,6 +18,8 @@ pub mod tally;
 
 pub mod watch;
 
+pub mod meters;
+
 mod journal;
 mod running;
 
@@ -26,6 +29,8 @@ mod levels;
 pub mod webhook;
 
 pub mod cell;
+
+pub mod open_hold;
 
 pub mod engine;
 
@@ -48,7 +53,11 @@ pub mod webhooks;
 
 pub mod accounts;
 pub mod credit;
+pub mod holds;
 pub mod keys;
+pub mod payments;
+pub mod refunds;
+pub mod statements;
 
 mod mend;
 mod recover;

@@ -298,6 +298,9 @@ impl Open {
 
     fn void(mut self: Box<Self>) -> Option<Voided> {
         let grant = std::mem::take(&mut self.grant);
+        if grant.hold.is_some() {
+            self.engine.meters().released();
+        }
         let route = self.route()?;
         let mut live = self.key.account.live.lock();
         let state = self.key.state.load_full();
@@ -336,9 +339,13 @@ impl Open {
             at: now,
         };
         let hold = self.grant.hold.take();
+        let charged = if hold.is_some() { bill.amount } else { Nano::ZERO };
+        let model = self.model.as_deref().unwrap_or_default();
+        engine.meters().settled(&self.policy, model, &bill.usage, charged);
         let counted = self.counted(&bill, outcome, now);
         engine.watchers.tell(&counted);
         if let Some(hold) = hold {
+            engine.meters().released();
             let posting = self.posting(&bill, hold.amount(), counted);
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);

@@ -12,14 +12,17 @@ use weir_engine::clock::instant;
 use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::{Code, Links};
 
+use crate::meters::GateMeters;
 use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::tally::{Shape, Tallied};
 use crate::upstream::SentMark;
+use crate::waiting::Seat;
 
 /// What is known of a call once it is admitted.
 #[derive(Debug)]
 pub(crate) struct Facts {
+    pub(crate) meters: Arc<GateMeters>,
     pub(crate) request_id: String,
     pub(crate) dialect: Dialect,
     pub(crate) links: Arc<Links>,
@@ -51,6 +54,8 @@ pub(crate) struct Duty {
     ticket: Option<Ticket>,
     pub(crate) mark: SentMark,
     _detached: Detached,
+    /// Its place among the upstream's calls, given up when the call is over.
+    _seat: Option<Seat>,
 }
 
 /// One piece of work that goes on whatever becomes of its connection; a server that ends waits
@@ -72,8 +77,8 @@ impl Drop for Detached {
 }
 
 impl Duty {
-    pub(crate) fn new(ticket: Ticket, detached: Detached) -> Self {
-        Self { ticket: Some(ticket), mark: SentMark::default(), _detached: detached }
+    pub(crate) fn new(ticket: Ticket, detached: Detached, seat: Option<Seat>) -> Self {
+        Self { ticket: Some(ticket), mark: SentMark::default(), _detached: detached, _seat: seat }
     }
 
     pub(crate) fn ticket(&self) -> Option<&Ticket> {
@@ -128,6 +133,14 @@ impl Facts {
             links: &self.links,
             top_up_url: self.top_up_url.as_deref(),
         }
+    }
+
+    /// Waits until a charge is durable, or is known not to be recorded.
+    pub(crate) async fn durable<T>(&self, commit: impl Future<Output = T>) -> T {
+        let began = instant();
+        let outcome = commit.await;
+        self.meters.commits.observe(instant().duration_since(began));
+        outcome
     }
 
     pub(crate) fn latency_ms(&self) -> u64 {

@@ -14,6 +14,7 @@ use weir_core::money::Nano;
 use weir_core::policy::OnDisconnect;
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
+use weir_engine::clock::instant;
 use weir_engine::ticket::{Outcome, Ticket, Voided};
 use weir_wire::error::Code;
 use weir_wire::header as ours;
@@ -45,6 +46,8 @@ impl Job {
         gone: oneshot::Receiver<()>,
         streams: bool,
     ) -> Result<Answer, Failure> {
+        let called = instant();
+        self.facts.meters.overhead.observe(called.duration_since(self.facts.arrived));
         let sending = self.upstream.send(request, &self.duty.mark);
         let stops = streams && self.facts.on_disconnect == OnDisconnect::Stop;
         let sent = tokio::select! {
@@ -55,6 +58,7 @@ impl Job {
             Ok(response) => response,
             Err(error) => return Err(self.failed(&error).await),
         };
+        self.facts.meters.upstream.observe(instant().duration_since(called));
         let (mut head, body) = response.into_parts();
         strip_upstream_headers(head.status, &mut head.headers);
         let carrier = self.facts.usage_header.as_deref();
@@ -139,7 +143,7 @@ impl Job {
     async fn settled_failure(&mut self, failure: Failure, outcome: &Outcome) -> Failure {
         let Some(settled) = self.duty.settle(outcome) else { return failure };
         if let Some(commit) = settled.commit
-            && commit.await.is_err()
+            && self.facts.durable(commit).await.is_err()
         {
             return self.facts.store_failure();
         }
@@ -199,7 +203,7 @@ impl Job {
         let mut bytes = collected.into_bytes();
         if let Some(settled) = settled {
             if let Some(commit) = settled.commit
-                && commit.await.is_err()
+                && self.facts.durable(commit).await.is_err()
             {
                 return Err(self.facts.store_failure());
             }

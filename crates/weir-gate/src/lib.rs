@@ -8,6 +8,8 @@
 
 pub mod settings;
 
+pub mod meters;
+
 pub mod framing;
 pub mod head;
 pub mod idle_body;
@@ -24,6 +26,8 @@ pub mod serve;
 pub mod dial;
 mod endpoint;
 mod pool;
+pub mod waiting;
+
 pub mod upstream;
 
 pub mod json;
@@ -51,3 +55,5 @@ mod relay;
 mod job;
 
 pub mod pipeline;
+
+pub mod gate;

@@ -1,18 +1,18 @@
 //! What happens to a request, in order. The only file that knows the order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request};
 use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
 use weir_core::policy::{Policy, Route, UsageSource};
 use weir_core::price::Bound;
+use weir_core::time::Span;
 use weir_engine::call::{Admission, Wanted};
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::clock::instant;
@@ -22,18 +22,19 @@ use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
 use crate::duty::{Detached, Duty, Facts};
-use crate::handler::{Handler, Peer, Refuser, RequestBody};
-use crate::head::HeadRefusal;
+use crate::handler::{Peer, RequestBody};
 use crate::identify::{client_address, request_id, secret};
 use crate::intake::{Intake, Size, Taken, size};
 use crate::job::Job;
+use crate::meters::{Ended, GateMeters};
 use crate::out_body::OutBody;
 use crate::outbound::{Outbound, edit};
 use crate::priority;
 use crate::refuse::{Asked, Context, Dialect, Failure};
 use crate::settings::GateSettings;
 use crate::tally::{Pointer, Shape};
-use crate::upstream::Upstreams;
+use crate::upstream::{Upstream, Upstreams};
+use crate::waiting::{Overloaded, Seat};
 
 /// Whoever answers what lies under the API's prefix.
 pub trait Side: Send + Sync + 'static {
@@ -41,21 +42,32 @@ pub trait Side: Send + Sync + 'static {
     fn call(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'static, Answer>;
 }
 
-/// The data plane of one core.
-pub struct Gate {
-    engine: Arc<Engine>,
-    upstreams: Upstreams<OutBody>,
-    shared: Arc<Shared>,
-    detached: Arc<AtomicUsize>,
+/// What one core does with requests under one configuration.
+pub(crate) struct Pipeline {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) upstreams: Upstreams<OutBody>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) detached: Arc<AtomicUsize>,
 }
 
-/// What the data plane of all cores shares.
+/// What all cores share under one configuration.
 pub struct Shared {
     /// How calls are taken in and answered.
     pub settings: GateSettings,
     /// Whoever answers what lies under the API's prefix.
     pub side: Arc<dyn Side>,
     intake: Intake,
+    meters: Arc<GateMeters>,
+}
+
+/// What is known of a request for its counters and its line in the log.
+struct Seen {
+    meters: Arc<GateMeters>,
+    arrived: Instant,
+    key: Option<Arc<KeyCell>>,
+    route: Option<(Arc<Policy>, RouteIndex)>,
+    ended: Ended,
+    status: u16,
 }
 
 /// A request that is on its way through the pipeline.
@@ -70,19 +82,18 @@ struct Incoming<'a> {
 
 impl Shared {
     /// Puts together what all cores share.
-    pub fn new(settings: GateSettings, side: Arc<dyn Side>) -> Self {
+    pub fn new(settings: GateSettings, side: Arc<dyn Side>, meters: Arc<GateMeters>) -> Self {
         let intake = Intake::new(settings.body_bytes_max, settings.buffered_bytes_max);
-        Self { settings, side, intake }
+        Self { settings, side, intake, meters }
     }
 }
 
-impl Gate {
-    /// The data plane of one core.
-    pub fn new(engine: Arc<Engine>, upstreams: Upstreams<OutBody>, shared: Arc<Shared>) -> Self {
-        Self { engine, upstreams, shared, detached: Arc::default() }
-    }
-
-    async fn answer(self: Arc<Self>, request: Request<RequestBody>, peer: Peer) -> Answer {
+impl Pipeline {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> Answer {
         let settings = &self.shared.settings;
         let path = request.uri().path();
         if path.strip_prefix(settings.api_prefix.as_str()).is_some_and(is_whole_segment) {
@@ -91,19 +102,34 @@ impl Gate {
         let arrived = instant();
         let (parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
-        let mut answer = match self.authenticate(&parts, body, &request_id, arrived, peer).await {
-            Ok(answer) => answer,
+        let mut seen = Seen::new(&self.shared.meters, arrived);
+        let outcome = self.authenticate(&parts, body, &request_id, peer, &mut seen).await;
+        let mut answer = match outcome {
+            Ok(answer) => {
+                seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
+                answer
+            }
             Err((failure, dialect)) => {
+                let (code, status) = (failure.code(), failure.status());
+                self.shared.meters.refused(code);
+                seen.end(status, Ended::refused(code, status));
                 failure.into_response(&self.context(&request_id, dialect)).map(AnswerBody::whole)
             }
         };
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             answer.headers_mut().insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
         }
+        seen.log(&parts, &request_id);
         answer
     }
 
-    fn context<'a>(&'a self, request_id: &'a str, dialect: Dialect) -> Context<'a> {
+    /// Counts a request whose head could not be served.
+    pub(crate) fn count_refused_head(&self, failure: &Failure) {
+        self.shared.meters.refused(failure.code());
+        self.shared.meters.unrouted("", Ended::refused(failure.code(), failure.status()));
+    }
+
+    pub(crate) fn context<'a>(&'a self, request_id: &'a str, dialect: Dialect) -> Context<'a> {
         let settings = &self.shared.settings;
         let top_up_url = settings.top_up_url.as_deref();
         Context { request_id, dialect, links: &settings.links, top_up_url }
@@ -115,8 +141,8 @@ impl Gate {
         parts: &Parts,
         body: RequestBody,
         request_id: &str,
-        arrived: Instant,
         peer: Peer,
+        seen: &mut Seen,
     ) -> Result<Answer, (Failure, Dialect)> {
         let settings = &self.shared.settings;
         let policy = self.engine.policy();
@@ -133,12 +159,11 @@ impl Gate {
                 let detail = "The request has no API key.";
                 return Err((context.fail(Code::MissingKey, detail), dialect));
             }
-            Some(secret) => self.engine.identify(secret),
+            Some(secret) => self.engine.identify_from(secret, address),
         };
-        let Some(key) = key else {
-            let detail = "The API key is not known, or was not copied whole.";
-            return Err((context.fail(Code::InvalidKey, detail), dialect));
-        };
+        let key = key.map_err(|unidentified| (context.unidentified(unidentified), dialect))?;
+        let arrived = seen.arrived;
+        seen.key = Some(Arc::clone(&key));
         let state = key.state.load_full();
         if let Err(invalid) = state.key.check_valid(self.engine.now()) {
             return Err((context.invalid_key(invalid), dialect));
@@ -146,6 +171,7 @@ impl Gate {
         let incoming = Incoming { parts, request_id, arrived, address, key: &key, state: &state };
         let failure = match lookup {
             Lookup::Found(index) => {
+                seen.route = Some((Arc::clone(&policy), index));
                 return self.route(&incoming, policy, index, body).await.map_err(|f| (f, dialect));
             }
             Lookup::OtherMethods(methods) => context
@@ -228,10 +254,16 @@ impl Gate {
             wanted.bound = bound;
             wanted.output_max = output_max;
             wanted.stream = read.ask.as_ref().is_some_and(|ask| ask.stream);
-            match self.engine.admit(&wanted) {
+            let upstream = self.upstream_of(&wanted, route, &context)?;
+            let seat = self.seat(upstream, incoming, &wanted, &context, urgency).await?;
+            let began = instant();
+            let admission = self.engine.admit(&wanted);
+            self.engine.meters().decisions.observe(instant().duration_since(began));
+            match admission {
                 Admission::Granted(ticket) => {
-                    let duty = Duty::new(ticket, Detached::new(&self.detached));
-                    return self.send(incoming, &wanted, route, read, duty, urgency).await;
+                    let duty = Duty::new(ticket, Detached::new(&self.detached), seat);
+                    let made = (duty, upstream);
+                    return self.send(incoming, &wanted, route, read, made, urgency).await;
                 }
                 Admission::Refused(refused) => {
                     let failure = context.refused(&refused, model.as_deref().unwrap_or_default());
@@ -282,13 +314,45 @@ impl Gate {
         failure.limits(&views, dialect, at).wallet(available)
     }
 
+    /// Who does the work: the model's upstream, else the route's.
+    fn upstream_of(
+        &self,
+        wanted: &Wanted<'_>,
+        route: &Route,
+        context: &Context<'_>,
+    ) -> Result<&Arc<Upstream<OutBody>>, Failure> {
+        let terms = wanted.model.and_then(|model| wanted.policy.model(model));
+        let name = terms.and_then(|terms| terms.upstream.as_ref()).unwrap_or(&route.upstream);
+        self.upstreams.by_name(name).ok_or_else(|| {
+            tracing::error!(upstream = %name, "a route names an upstream that is not configured");
+            context.fail(Code::UpstreamUnreachable, "The upstream is not configured.")
+        })
+    }
+
+    /// A place among the calls of an upstream that bears only so many; waits for it, if need be.
+    async fn seat(
+        &self,
+        upstream: &Upstream<OutBody>,
+        incoming: &Incoming<'_>,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        urgency: Urgency,
+    ) -> Result<Option<Seat>, Failure> {
+        let Some(room) = upstream.room() else { return Ok(None) };
+        room.enter(incoming.key.account.id, urgency).await.map(Some).map_err(|Overloaded| {
+            let detail = "The service has as many calls as it bears, and the queue for it is full.";
+            let failure = context.fail(Code::Overloaded, detail).retry(Span::SECOND);
+            self.unsent(failure, wanted, context.dialect, incoming)
+        })
+    }
+
     async fn send(
         &self,
         incoming: &Incoming<'_>,
         wanted: &Wanted<'_>,
         route: &Route,
         read: Taken,
-        duty: Duty,
+        (duty, upstream): (Duty, &Arc<Upstream<OutBody>>),
         urgency: Urgency,
     ) -> Result<Answer, Failure> {
         let settings = &self.shared.settings;
@@ -296,12 +360,6 @@ impl Gate {
         let bound = duty.forwarded_bound();
         let (body, hide_usage) = edit(route, read.body, read.bytes, read.ask.as_ref(), bound)
             .map_err(|why| context.unreadable(&why.into()))?;
-        let terms = wanted.model.and_then(|model| wanted.policy.model(model));
-        let upstream = terms.and_then(|terms| terms.upstream.as_ref()).unwrap_or(&route.upstream);
-        let Some(upstream) = self.upstreams.by_name(upstream) else {
-            tracing::error!(%upstream, "a route names an upstream that is not configured");
-            return Err(context.fail(Code::UpstreamUnreachable, "The upstream is not configured."));
-        };
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
         let outbound = Outbound {
@@ -321,6 +379,7 @@ impl Gate {
             _ => None,
         };
         let facts = Facts {
+            meters: Arc::clone(&self.shared.meters),
             request_id: incoming.request_id.to_owned(),
             dialect: context.dialect,
             links: Arc::new(settings.links.clone()),
@@ -358,27 +417,51 @@ impl Gate {
     }
 }
 
-impl Refuser for Gate {
-    fn refuse(&self, refusal: HeadRefusal, _peer: &Peer) -> Response<Bytes> {
-        let request_id = request_id(&HeaderMap::new());
-        let context = self.context(&request_id, Dialect::Problem);
-        context.head(refusal).into_response(&context)
+impl Seen {
+    fn new(meters: &Arc<GateMeters>, arrived: Instant) -> Self {
+        let meters = Arc::clone(meters);
+        Self { meters, arrived, key: None, route: None, ended: Ended::Gone, status: 499 }
+    }
+
+    fn end(&mut self, status: u16, ended: Ended) {
+        self.status = status;
+        self.ended = ended;
+        self.meters.first_byte.observe(instant().duration_since(self.arrived));
+    }
+
+    fn log(&self, parts: &Parts, request_id: &str) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let account = self.key.as_ref().map(|key| (key.id, &key.account));
+        let route = self.route.as_ref().and_then(|(policy, index)| policy.route(*index));
+        let trace = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        tracing::debug!(
+            request_id,
+            key_id = account.map(|(key, _)| tracing::field::display(key)),
+            account_id = account.map(|(_, account)| tracing::field::display(account.id)),
+            plan = account.map(|(_, account)| account.record.load().plan.clone()),
+            class = route.map(|route| &*route.class),
+            route = route.map(|route| route.pattern.as_str()),
+            upstream = route.map(|route| &*route.upstream),
+            decision = self.ended.word(),
+            status = self.status,
+            latency_ms = millis(self.arrived),
+            traceparent = trace,
+            "answered"
+        );
     }
 }
 
-impl Handler for Gate {
-    type Body = AnswerBody;
-
-    fn call(
-        self: Arc<Self>,
-        request: Request<RequestBody>,
-        peer: Peer,
-    ) -> impl Future<Output = Answer> + Send + 'static {
-        self.answer(request, peer)
-    }
-
-    fn detached(&self) -> usize {
-        self.detached.load(Ordering::Relaxed)
+/// A request is counted when it is answered, and also when its client went away before.
+impl Drop for Seen {
+    fn drop(&mut self) {
+        let record = self.key.as_ref().map(|key| key.account.record.load());
+        let plan = record.as_ref().map_or("", |record| record.plan.as_str());
+        match &self.route {
+            Some((policy, index)) => self.meters.routed(policy, *index, plan, self.ended),
+            None => self.meters.unrouted(plan, self.ended),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use weir_core::limit::{Algorithm, Unit};
 use weir_core::money::Nano;
 use weir_core::time::{Span, Timestamp};
 use weir_engine::call::{Refused, Why};
+use weir_engine::engine::Unidentified;
 use weir_wire::error::{Code, ErrorDocument, Links};
 use weir_wire::header as ours;
 
@@ -68,6 +69,21 @@ impl<'a> Context<'a> {
         let mut failure = self.fail(code, sentence(&refusal.to_string()));
         failure.document.status = refusal.status().as_u16();
         failure
+    }
+
+    /// A key that does not exist.
+    pub fn unidentified(&self, why: Unidentified) -> Failure {
+        match why {
+            Unidentified::Unknown => {
+                let detail = "The API key is not known, or was not copied whole.";
+                self.fail(Code::InvalidKey, detail)
+            }
+            Unidentified::TooMany(wait) => {
+                let detail = "Too many unknown API keys came from this address; keys that exist \
+                              go on working.";
+                self.fail(Code::RateLimitExceeded, detail).retry(wait)
+            }
+        }
     }
 
     /// A key that is not valid now.

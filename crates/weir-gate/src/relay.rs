@@ -155,7 +155,7 @@ impl Stream {
         let Some(settled) = self.duty.settle(&outcome) else { return };
         let Settled { charge, commit, .. } = settled;
         if let Some(commit) = commit
-            && let Err(error) = commit.await
+            && let Err(error) = self.facts.durable(commit).await
         {
             tracing::error!(%error, request_id = %self.facts.request_id, "a charge was not recorded");
             let detail = "The call was made, but its charge could not be recorded.";
@@ -282,7 +282,7 @@ pub(crate) async fn body(
     };
     let commit = duty.settle(&outcome).and_then(|settled| settled.commit);
     let durable = match commit {
-        Some(commit) => commit.await.is_ok(),
+        Some(commit) => facts.durable(commit).await.is_ok(),
         None => true,
     };
     let end = match (broke, durable, last) {

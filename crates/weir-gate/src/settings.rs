@@ -161,6 +161,24 @@ impl Default for H2Limits {
 }
 
 impl UpstreamSettings {
+    /// Whether these are the same settings; another TLS configuration is another one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_tls
+            && self.name == other.name
+            && self.urls == other.urls
+            && self.headers == other.headers
+            && self.connect_timeout == other.connect_timeout
+            && self.response_timeout == other.response_timeout
+            && self.stream_idle_timeout == other.stream_idle_timeout
+            && self.max_in_flight == other.max_in_flight
+            && self.pool_idle_timeout == other.pool_idle_timeout
+    }
+
     /// The defaults for an upstream of this name at these addresses.
     pub fn new(name: &str, urls: Vec<Uri>) -> Self {
         Self {

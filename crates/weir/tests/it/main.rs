@@ -21,8 +21,11 @@ mod config;
 mod demo;
 mod demo_upstream;
 mod hangups;
+mod keys;
 mod ledger;
 mod limits;
+mod metrics;
+mod queue;
 mod usage_lies;
 mod wallet;
 
@@ -32,3 +35,7 @@ mod startup;
 mod recorder;
 
 mod hostile;
+
+mod sdk;
+
+mod foreign;

@@ -9,7 +9,7 @@ use weir_core::usage::Meter;
 use crate::seed::paying;
 use crate::server::{JSON, Weir};
 use crate::support::{Mock, within};
-use crate::wire::Line;
+use crate::wire::{Line, kept_request};
 
 /// Input costs nothing and an output token 0.001, so that a balance of 5 is 5,000 tokens.
 pub(crate) const PRICED: &str = r#"
@@ -120,7 +120,7 @@ impl Shop {
         let bearer = self.weir.bearer(0);
         let mut headers = vec![bearer.as_str(), JSON];
         headers.extend(knobs);
-        line.send(request(path, &headers, body).as_bytes()).expect("it is sent");
+        line.send(kept_request("POST", path, &headers, body).as_bytes()).expect("it is sent");
         line
     }
 
@@ -146,16 +146,6 @@ impl Shop {
         entries.retain(|entry| entry.kind == EntryKind::Charge || entry.kind == EntryKind::Debt);
         entries
     }
-}
-
-fn request(path: &str, headers: &[&str], body: &str) -> String {
-    let mut text = format!("POST {path} HTTP/1.1\r\nhost: weir\r\n");
-    for header in headers {
-        text.push_str(header);
-        text.push_str("\r\n");
-    }
-    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-    text
 }
 
 /// Reads until so many events of a stream have come.

@@ -38,22 +38,34 @@ impl Recorder {
     /// Panics where anything could be read in two ways.
     #[track_caller]
     pub(crate) fn requests(&self) -> Vec<String> {
-        let mut requests = Vec::new();
+        let mut lines = self.whole(|whole| whole.line);
+        lines.sort();
+        lines
+    }
+
+    /// The bodies of the requests that came whole.
+    #[track_caller]
+    pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
+        self.whole(|whole| whole.body)
+    }
+
+    #[track_caller]
+    fn whole<T>(&self, of: impl Fn(Whole<'_>) -> T) -> Vec<T> {
+        let mut found = Vec::new();
         for taken in self.taken.lock().expect("no panic").iter() {
             let bytes = taken.lock().expect("no panic").bytes.clone();
             let mut rest = &bytes[..];
             while !rest.is_empty() {
                 match strict(rest).unwrap_or_else(|why| panic!("{why}: {}", shown(&bytes))) {
-                    Some((request, after)) => {
-                        requests.push(request);
-                        rest = after;
+                    Some(whole) => {
+                        rest = whole.after;
+                        found.push(of(whole));
                     }
                     None => break,
                 }
             }
         }
-        requests.sort();
-        requests
+        found
     }
 }
 
@@ -75,8 +87,8 @@ fn answer(mut stream: TcpStream, taken: &Mutex<Taken>) {
     while let Ok(count @ 1..) = stream.read(&mut piece) {
         let mut taken = taken.lock().expect("no panic");
         taken.bytes.extend_from_slice(&piece[..count]);
-        while let Ok(Some((_, after))) = strict(&taken.bytes[done..]) {
-            done = taken.bytes.len() - after.len();
+        while let Ok(Some(whole)) = strict(&taken.bytes[done..]) {
+            done = taken.bytes.len() - whole.after.len();
             let sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
             if sent.is_err() {
                 return;
@@ -85,10 +97,17 @@ fn answer(mut stream: TcpStream, taken: &Mutex<Taken>) {
     }
 }
 
-type Read1<'a> = Option<(String, &'a [u8])>;
+/// A request that is whole.
+struct Whole<'a> {
+    /// `METHOD target body-length`.
+    line: String,
+    body: Vec<u8>,
+    /// What follows it.
+    after: &'a [u8],
+}
 
 /// The first request; `None` if it is not whole.
-fn strict(bytes: &[u8]) -> Result<Read1<'_>, &'static str> {
+fn strict(bytes: &[u8]) -> Result<Option<Whole<'_>>, &'static str> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "a head that is no text")?;
     let mut lines = head.split("\r\n");
@@ -123,20 +142,26 @@ fn strict(bytes: &[u8]) -> Result<Read1<'_>, &'static str> {
             _ => {}
         }
     }
-    let body = &bytes[end + 4..];
-    match (hosts, &lengths[..], chunked) {
-        (1, [], 0) => Ok(Some((format!("{method} {target} 0"), body))),
-        (1, [length], 0) if body.len() < *length => Ok(None),
-        (1, [length], 0) => Ok(Some((format!("{method} {target} {length}"), &body[*length..]))),
-        (1, [], 1) => Ok(strict_chunks(body)?
-            .map(|(length, after)| (format!("{method} {target} {length}"), after))),
-        (1, ..) => Err("a body of two lengths"),
-        _ => Err("not one Host"),
-    }
+    let rest = &bytes[end + 4..];
+    let (body, after) = match (hosts, &lengths[..], chunked) {
+        (1, [], 0) => (Vec::new(), rest),
+        (1, [length], 0) if rest.len() < *length => return Ok(None),
+        (1, [length], 0) => (rest[..*length].to_vec(), &rest[*length..]),
+        (1, [], 1) => match strict_chunks(rest)? {
+            Some(whole) => whole,
+            None => return Ok(None),
+        },
+        (1, ..) => return Err("a body of two lengths"),
+        _ => return Err("not one Host"),
+    };
+    Ok(Some(Whole { line: format!("{method} {target} {}", body.len()), body, after }))
 }
 
-fn strict_chunks(mut rest: &[u8]) -> Result<Option<(usize, &[u8])>, &'static str> {
-    let mut total = 0;
+/// A body that is whole, and what follows it.
+type Chunked<'a> = Option<(Vec<u8>, &'a [u8])>;
+
+fn strict_chunks(mut rest: &[u8]) -> Result<Chunked<'_>, &'static str> {
+    let mut body = Vec::new();
     loop {
         let Some(end) = rest.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
         let size = std::str::from_utf8(&rest[..end]).map_err(|_| "a bad chunk size")?;
@@ -151,10 +176,10 @@ fn strict_chunks(mut rest: &[u8]) -> Result<Option<(usize, &[u8])>, &'static str
         if &data[size..size + 2] != b"\r\n" {
             return Err("a chunk without an end");
         }
+        body.extend_from_slice(&data[..size]);
         rest = &data[size + 2..];
-        total += size;
         if size == 0 {
-            return Ok(Some((total, rest)));
+            return Ok(Some((body, rest)));
         }
     }
 }

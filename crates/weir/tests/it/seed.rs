@@ -13,6 +13,7 @@ use weir_engine::clock::Clock;
 use weir_engine::credit::NewCredit;
 use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::keys::NewKey;
+use weir_engine::record::SpendCapRecord;
 use weir_store::store::{Options, Store};
 
 /// An account that a test wants.
@@ -21,16 +22,48 @@ pub(crate) struct Wish {
     pub(crate) plan: &'static str,
     /// Paid in, if anything.
     pub(crate) credit: Option<&'static str>,
+    pub(crate) key: KeyWish,
 }
+
+/// What its key may do.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyWish {
+    pub(crate) kind: &'static str,
+    pub(crate) scopes: Option<&'static [&'static str]>,
+    pub(crate) allowed_ips: Option<&'static [&'static str]>,
+    pub(crate) models: Option<&'static [&'static str]>,
+    pub(crate) urgency: Option<&'static str>,
+    /// Limits of its own: `all` and `concurrency` are known to every policy.
+    pub(crate) limits: &'static [(&'static str, &'static str)],
+    pub(crate) spend_cap: Option<&'static str>,
+}
+
+impl Wish {
+    /// The same with another key.
+    pub(crate) const fn with(self, key: KeyWish) -> Self {
+        Self { key, ..self }
+    }
+}
+
+/// A key that may do everything.
+pub(crate) const ANY_KEY: KeyWish = KeyWish {
+    kind: "read_write",
+    scopes: None,
+    allowed_ips: None,
+    models: None,
+    urgency: None,
+    limits: &[],
+    spend_cap: None,
+};
 
 /// An account on a plan, with nothing in its wallet.
 pub(crate) const fn on(plan: &'static str) -> Wish {
-    Wish { plan, credit: None }
+    Wish { plan, credit: None, key: ANY_KEY }
 }
 
 /// An account on a plan, with credit.
 pub(crate) const fn paying(plan: &'static str, credit: &'static str) -> Wish {
-    Wish { plan, credit: Some(credit) }
+    Wish { plan, credit: Some(credit), key: ANY_KEY }
 }
 
 /// Makes the accounts in a store that no process has open, each with a key that may do everything;
@@ -71,8 +104,21 @@ async fn open(engine: &Arc<Engine>, wish: &Wish) -> String {
         let credit = NewCredit::paid(credit.parse().expect("an amount"), "seed");
         engine.post_credit(&account, &credit).await.expect("credit");
     }
-    let kind = "read_write".to_owned();
-    let key = NewKey { name: "test".to_owned(), kind, ..NewKey::default() };
+    let KeyWish { kind, scopes, allowed_ips, models, urgency, limits, spend_cap } = wish.key;
+    let list = |list: Option<&[&str]>| list.map(|l| l.iter().map(ToString::to_string).collect());
+    let limits = limits.iter().map(|(name, rule)| ((*name).to_owned(), (*rule).into()));
+    let cap = |amount: &str| SpendCapRecord { amount: amount.to_owned(), period: None };
+    let key = NewKey {
+        name: "test".to_owned(),
+        kind: kind.to_owned(),
+        scopes: list(scopes),
+        allowed_ips: list(allowed_ips),
+        models: list(models),
+        urgency: urgency.map(str::to_owned),
+        limits: limits.collect(),
+        spend_cap: spend_cap.map(cap),
+        ..NewKey::default()
+    };
     let made = engine.create_key(account.id, key).await.expect("a key");
     made.secret.expect("a secret")
 }
