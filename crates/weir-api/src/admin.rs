@@ -1,15 +1,22 @@
 //! The admin API: `/admin/v1`, for the operator alone.
 
 mod accounts;
+mod boosts;
 mod calls;
 mod holds;
+mod increases;
 mod keys;
 mod operations;
 mod payments;
+mod records;
 mod refunds;
+mod usage;
 mod wallet;
 
+pub(crate) use self::increases::page as increases_page;
+pub(crate) use self::keys::{overlap, page as keys_page, shown_once};
 pub(crate) use self::operations::healthz;
+pub(crate) use self::usage::answered as usage_answered;
 pub(crate) use self::wallet::entries_page;
 
 use std::sync::Arc;
@@ -63,9 +70,21 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(holds::settle))
             .routes(routes!(holds::void))
             .routes(routes!(payments::stripe))
+            .routes(routes!(usage::of_all))
+            .routes(routes!(usage::of_account))
+            .routes(routes!(usage::in_short))
+            .routes(routes!(boosts::create, boosts::list))
+            .routes(routes!(boosts::show, boosts::end))
+            .routes(routes!(increases::list))
+            .routes(routes!(increases::show))
+            .routes(routes!(increases::approve))
+            .routes(routes!(increases::decline))
+            .routes(routes!(records::events))
+            .routes(routes!(records::audit))
             .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());
+    document::repeatable(router.get_openapi_mut());
     router
 }
 

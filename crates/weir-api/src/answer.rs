@@ -135,7 +135,7 @@ impl<T: Serialize> Shown<T> {
         };
         put(ETAG, &tag);
         // Told only once its second is over, so that nothing can change under the same date.
-        if let Some(at) = self.changed_at.filter(|at| at.secs_ceil() <= now.secs_ceil() - 1) {
+        if let Some(at) = self.changed_at.filter(|at| at.secs_ceil() < now.secs_ceil()) {
             put(LAST_MODIFIED, &http_date(at));
         }
         Ok((bytes, headers))

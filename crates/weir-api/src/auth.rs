@@ -7,26 +7,34 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 use subtle::ConstantTimeEq;
 use weir_core::key::{Key, KeyType};
 use weir_engine::cell::{AccountCell, KeyCell};
 use weir_engine::secret::SecretDigest;
+use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;
 
 use crate::problem::Problem;
 use crate::settings::{App, ClientAddress};
+use crate::shell::RequestId;
 
 /// A customer who is known by a valid key.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) key: Arc<KeyCell>,
+    request_id: String,
 }
 
 impl Caller {
     /// Whose key it is. Everything that a customer sees or does is of this account.
     pub(crate) fn account(&self) -> &Arc<AccountCell> {
         &self.key.account
+    }
+
+    /// As whom changes are written down.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { name: self.key.id.to_string(), request_id: self.request_id.clone() }
     }
 }
 
@@ -38,12 +46,15 @@ pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: N
         return next.run(request).await;
     }
     match check_admin(&app, request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(name) => {
+            let request_id = request_id(request.extensions());
+            acting(Actor { name, request_id }, next.run(request)).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
-fn check_admin(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_admin(app: &App, headers: &HeaderMap) -> Result<String, Problem> {
     let Some(secret) = secret(headers, &[AUTHORIZATION]) else {
         let detail = "No admin key was sent. Send it as `Authorization: Bearer <admin key>`.";
         return Err(Problem::new(Code::MissingKey, detail));
@@ -51,7 +62,7 @@ fn check_admin(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let sent = SecretDigest::of(secret.as_bytes());
     // Digests of random secrets could be compared in any way; this one leaves nothing to discuss.
     if bool::from(sent.0.ct_eq(&app.settings.admin_key.0)) {
-        return Ok(());
+        return Ok(OWNER.to_owned());
     }
     let detail = if app.engine.identify(secret).is_some() {
         "This is a customer's key. The admin API takes the operator's admin key only."
@@ -82,7 +93,10 @@ impl OptionalFromRequestParts<App> for Caller {
 }
 
 /// The customer of a request, if it names one; a key that is named must be valid.
-fn identify(parts: &Parts, app: &App) -> Result<Option<Caller>, Problem> {
+pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Caller>, Problem> {
+    if let Some(known) = parts.extensions.get::<Caller>() {
+        return Ok(Some(known.clone()));
+    }
     let Some(secret) = secret(&parts.headers, &app.settings.auth_headers) else {
         return Ok(None);
     };
@@ -113,12 +127,18 @@ fn identify(parts: &Parts, app: &App) -> Result<Option<Caller>, Problem> {
                       own, apart from the plan.";
         return Err(Problem::new(Code::RateLimitExceeded, detail).retry(wait));
     }
-    Ok(Some(Caller { key }))
+    let caller = Caller { key, request_id: request_id(&parts.extensions) };
+    parts.extensions.insert(caller.clone());
+    Ok(Some(caller))
 }
 
 fn is_allowed(key: &Key, address: std::net::IpAddr) -> bool {
     let blocks = key.allowed_ips.as_deref();
     blocks.is_none_or(|blocks| blocks.iter().any(|block| block.contains(address)))
+}
+
+fn request_id(extensions: &Extensions) -> String {
+    extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
 }
 
 /// The secret in the first of `names` that is present; `Bearer ` before it is optional.
@@ -128,3 +148,6 @@ fn secret<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
     let scheme = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
     Some(scheme.map_or(text, |_| text[7..].trim_start()))
 }
+
+/// The operator's own key, in the list of changes.
+const OWNER: &str = "admin";

@@ -1,7 +1,11 @@
 //! The customer API: `/weir/v1`, by the customer's own key, on the data plane's listener.
 
+mod events;
+mod increases;
+mod keys;
 mod own;
 mod pages;
+mod usage;
 
 use std::sync::Arc;
 
@@ -15,7 +19,7 @@ use utoipa_axum::routes;
 use weir_engine::engine::Engine;
 
 use crate::settings::{ApiSettings, App};
-use crate::{admin, document, shell};
+use crate::{admin, document, repeat, shell};
 
 /// Everything below the API's prefix on the data plane's listener.
 pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
@@ -26,6 +30,7 @@ pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
         .route(&format!("{prefix}/v1/openapi.json"), document::served(document))
         .route(&format!("{prefix}/healthz"), get(admin::healthz))
         .route(&format!("{prefix}/errors/{{code}}"), get(pages::error_page))
+        .layer(from_fn_with_state(app.clone(), repeat::once_each))
         .layer(from_fn_with_state(app.clone(), shell::surround));
     routes.with_state(app)
 }
@@ -44,9 +49,17 @@ fn routes(prefix: &str) -> OpenApiRouter<App> {
             .routes(routes!(own::wallet))
             .routes(routes!(own::entries))
             .routes(routes!(own::prices))
-            .routes(routes!(own::models)),
+            .routes(routes!(own::models))
+            .routes(routes!(usage::usage))
+            .routes(routes!(usage::summary))
+            .routes(routes!(increases::create, increases::list))
+            .routes(routes!(events::events))
+            .routes(routes!(keys::create, keys::list))
+            .routes(routes!(keys::rotate))
+            .routes(routes!(keys::revoke)),
     );
     document::complete(router.get_openapi_mut());
+    document::repeatable(router.get_openapi_mut());
     router
 }
 

@@ -5,11 +5,11 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use http::HeaderMap;
 use serde_json::json;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, schema::Schema,
+    Components, ContentBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, schema::Schema,
 };
 
 use crate::answer::Shown;
@@ -24,6 +24,10 @@ pub(crate) fn complete(document: &mut OpenApi) {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
+            // The name of a handler is unique only among its siblings.
+            let family = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+            let name = operation.operation_id.take().unwrap_or_default();
+            operation.operation_id = Some(format!("{family}_{name}"));
             let error = ResponseBuilder::new()
                 .description("The request was refused, or failed.")
                 .content(
@@ -39,6 +43,27 @@ pub(crate) fn complete(document: &mut OpenApi) {
                 operation.security = Some(vec![bearer]);
             }
         }
+    }
+}
+
+/// Says of every POST that it can be repeated safely.
+pub(crate) fn repeatable(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let Some(post) = &mut item.post else { continue };
+        let text = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .min_length(Some(1))
+            .max_length(Some(255));
+        let header = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(
+                "A repeated request with the same key takes effect once and gets the first \
+                 answer again, for a day.",
+            ))
+            .schema(Some(text));
+        post.parameters.get_or_insert_default().push(RefOr::T(header.build()));
     }
 }
 

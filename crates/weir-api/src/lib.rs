@@ -22,6 +22,7 @@ mod document;
 mod shape;
 
 mod auth;
+mod follow;
 mod repeat;
 mod shell;
 

@@ -13,18 +13,21 @@ use crate::time::rfc3339;
 
 /// A failure on its way out. The shell writes the document: it knows the request's id.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Facts>);
+
+#[derive(Clone, Debug)]
+struct Facts {
     code: Code,
     detail: String,
     param: Option<String>,
     facts: Map<String, Value>,
-    headers: Box<HeaderMap>,
+    headers: HeaderMap,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        let (facts, headers) = (Map::new(), Box::default());
-        Self { code, detail: detail.into(), param: None, facts, headers }
+        let (facts, headers) = (Map::new(), HeaderMap::new());
+        Self(Box::new(Facts { code, detail: detail.into(), param: None, facts, headers }))
     }
 
     /// A member, parameter or header that makes no sense.
@@ -44,20 +47,29 @@ impl Problem {
 
     #[must_use]
     pub(crate) fn param(mut self, param: &str) -> Self {
-        self.param = Some(param.to_owned());
+        self.0.param = Some(param.to_owned());
+        self
+    }
+
+    /// The same of a parameter that has another name here.
+    #[must_use]
+    pub(crate) fn renamed(mut self, param: &str) -> Self {
+        if let Some(was) = self.0.param.replace(param.to_owned()) {
+            self.0.detail = self.0.detail.replace(&format!("`{was}`"), &format!("`{param}`"));
+        }
         self
     }
 
     #[must_use]
     pub(crate) fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
+        self.0.facts.insert(name.to_owned(), value.into());
         self
     }
 
     #[must_use]
     pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.0.headers.insert(name, value);
         }
         self
     }
@@ -74,16 +86,17 @@ impl Problem {
 
     /// The answer in full.
     pub(crate) fn render(self, request_id: &str, links: &Links) -> Response {
-        let mut document = ErrorDocument::new(self.code, self.detail, request_id, links);
-        document.facts = self.facts;
-        if let Some(param) = &self.param {
+        let Facts { code, detail, param, facts, headers } = *self.0;
+        let mut document = ErrorDocument::new(code, detail, request_id, links);
+        document.facts = facts;
+        if let Some(param) = &param {
             document = document.with_param(param);
         }
         let status = StatusCode::from_u16(document.status);
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(body.into());
         *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = *self.headers;
+        *response.headers_mut() = headers;
         response.headers_mut().insert(http::header::CONTENT_TYPE, PROBLEM_JSON);
         response
     }
@@ -93,7 +106,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
         *response.status_mut() =
-            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.extensions_mut().insert(self);
         response
     }

@@ -15,22 +15,51 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::KeptBody;
+use crate::auth::identify;
 use crate::problem::Problem;
 use crate::request::read_body;
 use crate::settings::App;
 
-/// Gives the first answer again to a POST with a known `Idempotency-Key`.
+/// Gives the first answer again to the operator's POST with a known `Idempotency-Key`.
 pub(crate) async fn once(State(app): State<App>, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST || !request.headers().contains_key(ours::IDEMPOTENCY_KEY) {
+    if !is_repeatable(&request) {
         return next.run(request).await;
     }
-    match answer_once(&app, request, next).await {
+    // Account 0 does not exist: it stands for the operator.
+    match answer_once(&app, AccountId(0), request, next).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn answer_once(app: &App, request: Request, next: Next) -> Result<Response, Problem> {
+/// The same for customers, each account with keys of its own.
+pub(crate) async fn once_each(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !is_repeatable(&request) {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let caller = match identify(&mut parts, &app) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let request = Request::from_parts(parts, body);
+    let Some(caller) = caller else { return next.run(request).await };
+    match answer_once(&app, caller.account().id, request, next).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn is_repeatable(request: &Request) -> bool {
+    request.method() == Method::POST && request.headers().contains_key(ours::IDEMPOTENCY_KEY)
+}
+
+async fn answer_once(
+    app: &App,
+    owner: AccountId,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let key = idempotency_key(request.headers())?;
     let (parts, body) = request.into_parts();
     let bytes = read_body(Request::new(body)).await?;
@@ -40,8 +69,7 @@ async fn answer_once(app: &App, request: Request, next: Next) -> Result<Response
         digest.update([0]);
     }
     digest.update(&bytes);
-    // Account 0 does not exist: it stands for the operator.
-    let claim = match app.engine.claim(AccountId(0), &key, &digest.finalize()).await? {
+    let claim = match app.engine.claim(owner, &key, &digest.finalize()).await? {
         Claimed::Fresh(claim) => claim,
         Claimed::Done(kept) => return Ok(again(kept)),
         Claimed::Running => {

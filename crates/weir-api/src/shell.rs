@@ -11,10 +11,15 @@ use weir_wire::header as ours;
 use crate::problem::Problem;
 use crate::settings::App;
 
+/// The request's id, for whoever writes down what it did.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// Runs a request in a task of its own, so that a change is never cut in half by a client that
 /// hangs up, and a panic costs one answer; writes errors as documents.
-pub(crate) async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn surround(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut response = match tokio::spawn(next.run(request)).await {

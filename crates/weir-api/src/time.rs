@@ -5,8 +5,8 @@ use weir_core::time::{Span, Timestamp};
 
 /// RFC 3339 in UTC. A time that the calendar does not reach is written as its end.
 pub(crate) fn rfc3339(at: Timestamp) -> String {
-    let bounded = at.micros().clamp(Civil::MIN.as_microsecond(), Civil::MAX.as_microsecond());
-    Civil::from_microsecond(bounded).unwrap_or_default().to_string()
+    let end = if at.micros() < 0 { Civil::MIN } else { Civil::MAX };
+    Civil::from_microsecond(at.micros()).unwrap_or(end).to_string()
 }
 
 /// Reads RFC 3339 with any offset.

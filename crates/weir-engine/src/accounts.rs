@@ -25,6 +25,7 @@ use crate::event::event;
 use crate::levels::Levels;
 use crate::own::account_limit;
 use crate::record::{AccountRecord, kind};
+use crate::trail::Change;
 use crate::webhooks::delete_webhook;
 
 /// What a new account shall be.
@@ -75,7 +76,7 @@ impl Engine {
         };
         let id = AccountId(self.next_id());
         let cell = self.account_cell(id, record)?;
-        self.put_account(&cell, &cell.record.load(), None).await?;
+        self.put_account(&cell, &cell.record.load(), None, Vec::new).await?;
         self.accounts.pin().insert(id, Arc::clone(&cell));
         Ok(cell)
     }
@@ -92,6 +93,18 @@ impl Engine {
         change: impl FnOnce(&mut AccountRecord) -> Result<(), ChangeError>,
     ) -> Result<Arc<AccountCell>, ChangeError> {
         let _turn = self.changes.lock().await;
+        self.change_account_in_turn(id, revision, change, Vec::new).await
+    }
+
+    /// The same within one's turn, with more that is to be in the same commit. `more` is asked in
+    /// one's turn at the journal, so that it may tell events.
+    pub(crate) async fn change_account_in_turn(
+        &self,
+        id: AccountId,
+        revision: Option<u64>,
+        change: impl FnOnce(&mut AccountRecord) -> Result<(), ChangeError>,
+        more: impl FnOnce() -> Vec<Op>,
+    ) -> Result<Arc<AccountCell>, ChangeError> {
         let cell = self.account(id).ok_or(ChangeError::NotFound)?;
         let before = cell.record.load_full();
         if revision.is_some_and(|revision| revision != before.revision) {
@@ -109,7 +122,7 @@ impl Engine {
         let credit_line = credit_line(&record)?;
         let alerts = own_alerts(&record)?;
         let moved = (before.plan != record.plan).then_some(&before.plan);
-        self.put_account(&cell, &record, moved).await?;
+        self.put_account(&cell, &record, moved, more).await?;
         let mut live = cell.live.lock();
         live.own = own;
         live.levels.own = alerts;
@@ -137,8 +150,17 @@ impl Engine {
         let mut ops: Vec<Op> = keys.iter().map(|key| delete(kind::KEY, key.id.0)).collect();
         let webhooks = self.webhooks_of(Some(id));
         ops.extend(webhooks.iter().map(|webhook| delete_webhook(webhook.id)));
+        ops.extend(self.boosts_of(id).iter().map(|boosting| delete(kind::BOOST, boosting.id.0)));
         ops.push(delete(kind::ACCOUNT, id.0));
+        ops.extend(self.audit(Change {
+            action: "account.closed",
+            subject: id.to_string(),
+            account: Some(id),
+            before: serde_json::to_value(&*cell.record.load_full())?,
+            after: Value::Null,
+        }));
         self.journal.commit(Urgency::Fresh, ops).await?;
+        self.boost_edges.forget(id);
         for webhook in &webhooks {
             self.webhooks.remove(webhook.id);
         }
@@ -259,6 +281,7 @@ impl Engine {
         cell: &AccountCell,
         record: &AccountRecord,
         moved_from: Option<&String>,
+        more: impl FnOnce() -> Vec<Op>,
     ) -> Result<(), ChangeError> {
         let put = Put {
             kind: kind::ACCOUNT,
@@ -269,7 +292,20 @@ impl Engine {
             expected: Expected::Any,
         };
         let mut ops = vec![Op::Put(put)];
+        let known = cell.record.load_full();
+        let (action, before) = match record.revision {
+            1 => ("account.created", Value::Null),
+            _ => ("account.changed", serde_json::to_value(&*known)?),
+        };
+        ops.extend(self.audit(Change {
+            action,
+            subject: cell.id.to_string(),
+            account: Some(cell.id),
+            before,
+            after: serde_json::to_value(record)?,
+        }));
         let turn = self.journal.turn();
+        ops.extend(more());
         if let Some(from) = moved_from {
             let data = serde_json::json!({
                 "account_id": cell.id.to_string(), "from": from, "to": record.plan,

@@ -22,6 +22,7 @@ impl Engine {
         let _alone = self.behind.lock();
         self.mend();
         self.checkpoint_streams();
+        self.tell_boosts();
         // Everything posted up to `applied` was touched before it got its position, so that its
         // account is among the dirty ones now, or was among those of an earlier round.
         let (applied, charged) = self.journal.take_sums();

@@ -17,6 +17,7 @@ use weir_store::load::Loaded;
 use weir_store::store::{Options, Store};
 use weir_store::usage::{WindowKey, WindowState};
 
+use crate::boosts::Boosting;
 use crate::cell::AccountCell;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineSettings};
@@ -143,11 +144,8 @@ impl Engine {
             let Some(account) = account else { continue };
             let record: BoostRecord = read("boost", id, &resource.body)?;
             let Some(boost) = record.boost(id) else { continue };
-            let mut live = account.live.lock();
-            live.boosts.push((boost, record));
-            let now = live.account.observe(self.now());
-            let plan = account.record.load().plan.clone();
-            self.entitle(&mut live, &self.policy(), &plan, now);
+            let boosting = Boosting { id, account: account.id, record };
+            self.install_boost(&account, boosting, boost);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use weir_core::id::Seq;
 use weir_core::ledger::{Category, EntryKind, Terms};
 use weir_core::money::Nano;
@@ -14,6 +15,7 @@ use crate::cell::{AccountCell, Live};
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
+use crate::trail::Change;
 
 /// Credit that comes in, or a change by hand.
 #[derive(Clone, Debug)]
@@ -141,6 +143,16 @@ impl Engine {
             );
             ops.push(Op::Append(entry));
             ops.extend(more);
+            ops.extend(self.audit(Change {
+                action: audited_as(new.kind),
+                subject: posting.seq.to_string(),
+                account: Some(cell.id),
+                before: Value::Null,
+                after: serde_json::json!({
+                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+                    "note": new.note,
+                }),
+            }));
             if !posting.amount.is_negative() {
                 let data = serde_json::json!({
                     "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
@@ -208,6 +220,19 @@ impl Engine {
             grants: wallet.grants().copied().collect(),
             last_entry: live.last_entry,
         }
+    }
+}
+
+fn audited_as(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Grant => "wallet.granted",
+        EntryKind::Adjustment => "wallet.adjusted",
+        EntryKind::Correction => "wallet.corrected",
+        EntryKind::TopUp
+        | EntryKind::Charge
+        | EntryKind::Debt
+        | EntryKind::Refund
+        | EntryKind::Expiry => "wallet.topped_up",
     }
 }
 

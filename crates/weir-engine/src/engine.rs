@@ -19,6 +19,7 @@ use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
 use crate::alarm::Alarms;
+use crate::boosts::BoostEdges;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::guard::Guard;
@@ -57,6 +58,7 @@ pub struct Engine {
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
     pub(crate) open_holds: OpenHolds,
+    pub(crate) boost_edges: BoostEdges,
     /// What is written behind is written by one thread at a time.
     pub(crate) behind: Mutex<()>,
     guard: Guard,
@@ -115,6 +117,7 @@ impl Engine {
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
             open_holds: OpenHolds::default(),
+            boost_edges: BoostEdges::default(),
             behind: Mutex::default(),
             guard: Guard::default(),
             last_id: AtomicU64::new(0),

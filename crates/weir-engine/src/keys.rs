@@ -26,6 +26,7 @@ use crate::event::event;
 use crate::own::key_limit;
 use crate::record::{KeyRecord, SpendCapRecord, kind};
 use crate::secret::{NewSecret, SecretDigest, draw};
+use crate::trail::Change;
 
 /// What a new key shall be.
 #[derive(Clone, Debug, Default)]
@@ -240,6 +241,17 @@ impl Engine {
             "hint": record.hint, "revoked_at_us": record.revoked_at_us,
         });
         let mut ops = vec![Op::Put(put)];
+        let before = match self.key(id) {
+            Some(known) => serde_json::to_value(&known.state.load().record)?,
+            None => Value::Null,
+        };
+        ops.extend(self.audit(Change {
+            action: told,
+            subject: id.to_string(),
+            account: Some(account.id),
+            before,
+            after: serde_json::to_value(record)?,
+        }));
         let turn = self.journal.turn();
         ops.push(Op::Event(event(self, told, Some(account.id), &data)));
         let commit = turn.commit(Commit::Fresh, ops);

@@ -49,15 +49,20 @@ pub mod idempotency;
 pub mod look;
 pub mod outbox;
 mod tell;
+pub mod trail;
+pub mod usage;
 pub mod webhooks;
 
 pub mod accounts;
+pub mod boosts;
 pub mod credit;
 pub mod holds;
 pub mod keys;
 pub mod payments;
 pub mod refunds;
 pub mod statements;
+
+pub mod increases;
 
 mod mend;
 mod recover;

@@ -125,6 +125,9 @@ pub struct BoostRecord {
     /// Why.
     #[serde(default)]
     pub reason: String,
+    /// Whether it was told that it began.
+    #[serde(default)]
+    pub begun: bool,
 }
 
 /// Kinds of resources in the store.

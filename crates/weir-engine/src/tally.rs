@@ -145,10 +145,10 @@ pub fn latency_bound_ms(bucket: usize) -> u64 {
     1 << bucket.min(62)
 }
 
-/// The roll-up rows of sums, in all grains. `policy` names the routes; sums of an older policy
+/// The roll-up rows of sums, in all grains, of each account and of all together. `policy` names the routes; sums of an older policy
 /// whose route is gone are told without one.
 pub(crate) fn rollups(sums: Sums, policy: &Policy) -> Vec<(RollupKey, Counters)> {
-    let mut rows = Vec::with_capacity(sums.len() * 3);
+    let mut rows = Vec::with_capacity(sums.len() * GRAINS.len() * 2);
     for (key, counters) in sums {
         let route = policy.route(key.route).filter(|_| key.policy == policy.number());
         let (route, class) = match route {
@@ -157,24 +157,25 @@ pub(crate) fn rollups(sums: Sums, policy: &Policy) -> Vec<(RollupKey, Counters)>
         };
         for (grain, length) in GRAINS {
             let start = Timestamp::from_micros(key.minute * MINUTE_US / length * length);
-            rows.push((
-                RollupKey {
-                    account: key.account,
-                    grain,
-                    start,
-                    key: Some(key.key),
-                    route: route.into(),
-                    class: class.into(),
-                    model: key.model.clone(),
-                    status: key.status,
-                },
-                counters,
-            ));
+            let of_account = RollupKey {
+                account: key.account,
+                grain,
+                start,
+                key: Some(key.key),
+                route: route.into(),
+                class: class.into(),
+                model: key.model.clone(),
+                status: key.status,
+            };
+            let of_all = RollupKey { account: EVERYBODY, key: None, ..of_account.clone() };
+            rows.extend([(of_account, counters), (of_all, counters)]);
         }
     }
     rows
 }
 
+/// Whose usage is that of all accounts together: no account has this id.
+pub(crate) const EVERYBODY: AccountId = AccountId(0);
 const SHARDS: usize = 8;
 const MINUTE_US: i64 = 60_000_000;
 const GRAINS: [(Grain, i64); 3] =

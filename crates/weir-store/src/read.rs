@@ -194,6 +194,40 @@ impl Reader {
         Ok(resources)
     }
 
+    /// Resources of a kind (of one account, or all) before an id (or from the last), descending.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn resources_before(
+        &self,
+        kind: &str,
+        account: Option<AccountId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Resource>, ReadError> {
+        let lent = self.pool.take()?;
+        let sql = match account {
+            Some(_) => {
+                "SELECT id, account, revision, created_at, updated_at, body FROM resource \
+                 WHERE kind = ?1 AND account = ?4 AND id < ?2 ORDER BY id DESC LIMIT ?3"
+            }
+            None => {
+                "SELECT id, account, revision, created_at, updated_at, body FROM resource \
+                 WHERE kind = ?1 AND ?4 IS NULL AND id < ?2 ORDER BY id DESC LIMIT ?3"
+            }
+        };
+        let mut some = lent.prepare_cached(sql)?;
+        let account = account.map(|account| bound(account.0));
+        let before = before.map_or(i64::MAX, bound);
+        let mut rows = some.query(params![kind, before, page(limit), account])?;
+        let mut resources = Vec::new();
+        while let Some(row) = rows.next()? {
+            resources.push(read_resource(row)?);
+        }
+        Ok(resources)
+    }
+
     /// Events (of one account, or all) after an id, ascending.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use weir_core::id::{AccountId, KeyId};
 use weir_core::time::{Span, Timestamp};
+use weir_engine::cell::AccountCell;
 use weir_engine::keys::MadeKey;
 use weir_engine::record::KeyRecord;
 
@@ -43,13 +44,23 @@ pub(crate) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
+    page(&app, &cell, &paging, &headers)
+}
+
+/// A page of an account's keys.
+pub(crate) fn page(
+    app: &App,
+    cell: &AccountCell,
+    paging: &Paging,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let (limit, after) = paging.read::<KeyId>()?;
     let now = app.engine.now();
-    let keys = app.engine.keys_of(&cell).into_iter();
+    let keys = app.engine.keys_of(cell).into_iter();
     let keys = keys.filter(|key| after.is_none_or(|after| key.id > after)).take(limit + 1);
     let page = Page::of(keys.collect(), limit, |key| key.id.to_string());
     let page = page.map(|key| KeyShape::shown(&key, now).body);
-    Ok(Shown::plain(page).answer(&headers, now))
+    Ok(Shown::plain(page).answer(headers, now))
 }
 
 /// Shows a key, without its secret.

@@ -20,6 +20,7 @@ use crate::shape::wallet::{EntryShape, WalletShape};
 
 /// A key as its holder sees it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OwnKey)]
 pub(crate) struct OwnKeyShape {
     /// The key.
     #[serde(flatten)]
@@ -30,6 +31,7 @@ pub(crate) struct OwnKeyShape {
 
 /// An account as its keys see it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OwnAccount)]
 pub(crate) struct OwnAccountShape {
     /// Its id.
     id: String,

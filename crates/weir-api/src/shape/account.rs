@@ -14,6 +14,7 @@ use crate::time::rfc3339;
 
 /// An account: the paying party.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub(crate) struct AccountShape {
     /// Its id.
     #[schema(example = "acct_01k1f2m8x3q4z")]
@@ -57,6 +58,7 @@ pub(crate) enum AccountStatus {
 /// What a new account shall be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAccount)]
 pub(crate) struct NewAccountShape {
     /// What people call it.
     #[schema(min_length = 1, max_length = 200)]

@@ -19,6 +19,7 @@ use crate::time::{parse_rfc3339, rfc3339};
 
 /// A key: a credential of an account.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
 pub(crate) struct KeyShape {
     /// Its id.
     pub(crate) id: String,
@@ -69,6 +70,7 @@ pub(crate) struct KeyShape {
 
 /// A key that was just made.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MadeKey)]
 pub(crate) struct MadeKeyShape {
     /// The key.
     #[serde(flatten)]
@@ -106,6 +108,7 @@ pub(crate) enum KeyStatus {
 /// What a key may spend.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SpendCap)]
 pub(crate) struct SpendCapShape {
     /// The most, a decimal string.
     #[schema(example = "25.00")]
@@ -119,6 +122,7 @@ pub(crate) struct SpendCapShape {
 /// What a new key shall be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewKey)]
 pub(crate) struct NewKeyShape {
     /// What people call it; need not be unique.
     #[schema(min_length = 1, max_length = 200)]

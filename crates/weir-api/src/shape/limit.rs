@@ -12,6 +12,7 @@ use crate::time::rfc3339;
 
 /// Where all limits stand.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Limits)]
 pub(crate) struct LimitsShape {
     /// The account's limits, then those of the key.
     pub(crate) limits: Vec<LimitShape>,
@@ -19,6 +20,7 @@ pub(crate) struct LimitsShape {
 
 /// Where a limit stands. Amounts are numbers; in credits they are decimal strings.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Limit)]
 pub(crate) struct LimitShape {
     /// Its name: `ai`, `ai.tokens`, `all`, `model:gpt-*`, `route:POST /ai/chat`, `key:ai`.
     name: String,

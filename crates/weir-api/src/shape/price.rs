@@ -11,6 +11,7 @@ use weir_core::usage::Meter;
 
 /// The price of a model or of other work.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Price)]
 pub(crate) struct PriceShape {
     /// Its name.
     pub(crate) name: String,
@@ -26,6 +27,7 @@ pub(crate) struct PriceShape {
 
 /// Rates for calls with a long prompt.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LongContext)]
 pub(crate) struct LongContextShape {
     /// They apply when the prompt has more tokens than this.
     above: u64,
@@ -35,6 +37,7 @@ pub(crate) struct LongContextShape {
 
 /// What a meter costs.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tariff)]
 pub(crate) struct TariffShape {
     /// For how many units the amounts are.
     per: u64,
@@ -46,6 +49,7 @@ pub(crate) struct TariffShape {
 
 /// A tier.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tier)]
 pub(crate) struct TierShape {
     /// Up to so many units in the billing period; `null`: all above.
     #[schema(required = true)]
@@ -57,6 +61,7 @@ pub(crate) struct TierShape {
 
 /// A model that can be used.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Model)]
 pub(crate) struct ModelShape {
     /// Its name, or the beginning of names: `gpt-*`.
     pub(crate) id: String,

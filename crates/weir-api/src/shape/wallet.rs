@@ -17,6 +17,7 @@ use crate::time::rfc3339;
 
 /// A wallet: prepaid credit of an account. All money is a decimal string.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Wallet)]
 pub(crate) struct WalletShape {
     /// ISO 4217.
     #[schema(example = "USD")]
@@ -42,6 +43,7 @@ pub(crate) struct WalletShape {
 
 /// Credit of one entry, as far as it is left.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Grant)]
 pub(crate) struct GrantShape {
     /// The entry that brought it.
     entry_id: String,
@@ -59,6 +61,7 @@ pub(crate) struct GrantShape {
 /// Whether credit was paid for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = Category)]
 pub(crate) enum CategoryShape {
     /// Paid for.
     #[default]
@@ -69,6 +72,7 @@ pub(crate) enum CategoryShape {
 
 /// One change of a balance.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Entry)]
 pub(crate) struct EntryShape {
     /// Its id, ascending.
     pub(crate) id: String,
@@ -98,6 +102,7 @@ pub(crate) struct EntryShape {
 
 /// On what terms credit was brought in.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Terms)]
 pub(crate) struct TermsShape {
     /// Whether it was paid for.
     category: CategoryShape,
@@ -110,6 +115,7 @@ pub(crate) struct TermsShape {
 
 /// A part of a debit that came from one credit.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Draw)]
 pub(crate) struct DrawShape {
     /// The entry that brought the credit.
     entry_id: String,
@@ -119,6 +125,7 @@ pub(crate) struct DrawShape {
 
 /// A charged call.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Call)]
 pub(crate) struct CallShape {
     /// The key that made it.
     #[schema(required = true)]
@@ -162,6 +169,7 @@ pub(crate) struct TopUp {
 /// A change by hand.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Adjustment)]
 pub(crate) struct AdjustmentShape {
     /// How much: positive adds credit, negative takes it.
     #[schema(example = "-3.50")]
@@ -173,6 +181,7 @@ pub(crate) struct AdjustmentShape {
 
 /// A change of the balance that is durable.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Posted)]
 pub(crate) struct PostedShape {
     /// Its entry.
     entry_id: String,

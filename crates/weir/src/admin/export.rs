@@ -67,7 +67,9 @@ fn act(what: &What, client: &Client, csv: bool) -> anyhow::Result<()> {
             };
             let mut sheet = Sheet::new(&LEDGER, csv)?;
             for id in accounts {
-                for mut entry in client.list(&format!("accounts/{id}/wallet/entries"), usize::MAX)? {
+                for mut entry in
+                    client.list(&format!("accounts/{id}/wallet/entries"), usize::MAX)?
+                {
                     entry["account_id"] = Value::from(id.as_str());
                     sheet.row(&entry)?;
                 }

@@ -1,0 +1,186 @@
+//! Usage as the APIs show it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use weir_core::id::AccountId;
+use weir_core::time::{Span, Timestamp};
+use weir_engine::usage::{Dimension, Interval, UsageRow, UsageSums, UsageWanted};
+
+use crate::problem::Problem;
+use crate::time::{parse_rfc3339, rfc3339};
+
+/// Which usage.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UsageQuery {
+    /// From the interval that holds this time; a day before `to` if left out.
+    #[param(format = DateTime)]
+    pub(crate) from: Option<String>,
+    /// Up to this time; now if left out.
+    #[param(format = DateTime)]
+    pub(crate) to: Option<String>,
+    /// `minute` (kept for 2 days), `hour` (100 days; what is taken if left out) or `day`.
+    #[param(inline)]
+    pub(crate) interval: Option<IntervalShape>,
+    /// Any of `key`, `route`, `class`, `model`, `status`, with commas between them.
+    pub(crate) group_by: Option<String>,
+}
+
+/// The length of an interval.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[schema(as = Interval)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IntervalShape {
+    /// Sixty seconds.
+    Minute,
+    /// Sixty minutes.
+    Hour,
+    /// Twenty-four hours, from midnight in UTC.
+    Day,
+}
+
+/// Usage over time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Usage)]
+pub(crate) struct UsageShape {
+    /// Where the first interval begins.
+    #[schema(format = DateTime)]
+    from: String,
+    /// Up to when.
+    #[schema(format = DateTime)]
+    to: String,
+    /// The length of an interval.
+    interval: IntervalShape,
+    /// Everything together.
+    totals: SumsShape,
+    /// By interval and group; those without a call are left out.
+    series: Vec<UsageRowShape>,
+}
+
+/// Usage of one interval, one group.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageRow)]
+pub(crate) struct UsageRowShape {
+    /// When the interval begins.
+    #[schema(format = DateTime)]
+    start: String,
+    /// The group: a value for each member of `group_by`.
+    group: BTreeMap<&'static str, String>,
+    /// What was counted.
+    #[serde(flatten)]
+    sums: SumsShape,
+}
+
+/// What was counted.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Sums)]
+pub(crate) struct SumsShape {
+    /// Calls.
+    requests: u64,
+    /// Calls that failed on the server's side.
+    errors: u64,
+    /// Calls that a limit or the wallet refused.
+    limited: u64,
+    /// Prompt tokens.
+    input_tokens: u64,
+    /// Generated tokens.
+    output_tokens: u64,
+    /// What was charged.
+    charged: String,
+    /// Half of the calls took no longer than this; `null` without calls.
+    #[schema(required = true)]
+    latency_p50_ms: Option<u64>,
+    /// 95 of 100 calls took no longer than this; `null` without calls.
+    #[schema(required = true)]
+    latency_p95_ms: Option<u64>,
+}
+
+impl UsageQuery {
+    /// What the engine is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] for times or dimensions that are none.
+    pub(crate) fn wanted(
+        &self,
+        account: Option<AccountId>,
+        now: Timestamp,
+    ) -> Result<UsageWanted, Problem> {
+        let time = |name: &str, text: &Option<String>| {
+            let time = text.as_deref().map(parse_rfc3339).transpose();
+            time.map_err(|why| Problem::invalid(name, why))
+        };
+        let to = time("to", &self.to)?.unwrap_or(now);
+        let from = time("from", &self.from)?.unwrap_or(to.minus(DAY));
+        let names = self.group_by.iter().flat_map(|names| names.split(','));
+        let mut group_by = Vec::new();
+        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+            let dimension = Dimension::by_name(name)
+                .filter(|dimension| account.is_some() || *dimension != Dimension::Key);
+            let dimension = dimension.ok_or_else(|| {
+                Problem::invalid("group_by", format!("usage is not told apart by `{name}`"))
+            })?;
+            if !group_by.contains(&dimension) {
+                group_by.push(dimension);
+            }
+        }
+        let interval = self.interval().engine();
+        Ok(UsageWanted { account, from, to, interval, group_by })
+    }
+
+    fn interval(&self) -> IntervalShape {
+        self.interval.unwrap_or(IntervalShape::Hour)
+    }
+
+    /// The answer.
+    pub(crate) fn answer(&self, wanted: &UsageWanted, rows: &[UsageRow]) -> UsageShape {
+        let mut totals = UsageSums::default();
+        for row in rows {
+            totals.add(&row.sums);
+        }
+        let series = rows.iter().map(|row| UsageRowShape {
+            start: rfc3339(row.start),
+            group: wanted.group_by.iter().map(|by| by.name()).zip(row.group.clone()).collect(),
+            sums: SumsShape::of(&row.sums),
+        });
+        UsageShape {
+            from: rfc3339(wanted.interval.start(wanted.from)),
+            to: rfc3339(wanted.to),
+            interval: self.interval(),
+            totals: SumsShape::of(&totals),
+            series: series.collect(),
+        }
+    }
+}
+
+impl IntervalShape {
+    fn engine(self) -> Interval {
+        match self {
+            Self::Minute => Interval::Minute,
+            Self::Hour => Interval::Hour,
+            Self::Day => Interval::Day,
+        }
+    }
+}
+
+impl SumsShape {
+    /// What was counted.
+    pub(crate) fn of(sums: &UsageSums) -> Self {
+        Self {
+            requests: sums.requests(),
+            errors: sums.errors(),
+            limited: sums.limited(),
+            input_tokens: sums.input_tokens(),
+            output_tokens: sums.output_tokens(),
+            charged: sums.charged().to_string(),
+            latency_p50_ms: sums.latency_ms(50),
+            latency_p95_ms: sums.latency_ms(95),
+        }
+    }
+}
+
+/// What is shown if nothing else is asked for.
+pub(crate) const DAY: Span = Span::from_secs(86_400);

@@ -1,0 +1,283 @@
+//! Usage as it was rolled up: series over time, sums, and how long things last at this rate.
+
+use std::collections::BTreeMap;
+
+use weir_core::admit::LimitView;
+use weir_core::id::AccountId;
+use weir_core::limit::Algorithm;
+use weir_core::money::Nano;
+use weir_core::time::{Span, Timestamp};
+use weir_store::usage::{Counters, Grain, RollupKey, RollupRange};
+
+use crate::change::ChangeError;
+use crate::engine::Engine;
+use crate::tally::{EVERYBODY, latency_bound_ms};
+
+/// The length of the intervals of a series.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Interval {
+    /// Kept for two days.
+    Minute,
+    /// Kept for a hundred days.
+    Hour,
+    /// Kept for good.
+    Day,
+}
+
+/// What the calls of a series are told apart by.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Dimension {
+    /// The key; not over all accounts.
+    Key,
+    /// The route.
+    Route,
+    /// The operation class.
+    Class,
+    /// The model.
+    Model,
+    /// The status that the client got.
+    Status,
+}
+
+/// Which usage.
+#[derive(Clone, Debug)]
+pub struct UsageWanted {
+    /// Whose; `None`: of all accounts together.
+    pub account: Option<AccountId>,
+    /// From the interval that holds this time.
+    pub from: Timestamp,
+    /// Up to the interval that holds this time, included unless it begins then.
+    pub to: Timestamp,
+    /// The length of an interval.
+    pub interval: Interval,
+    /// What calls are told apart by.
+    pub group_by: Vec<Dimension>,
+}
+
+/// Usage of one interval, one group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UsageRow {
+    /// When the interval begins.
+    pub start: Timestamp,
+    /// The group, in the order of the dimensions asked for.
+    pub group: Vec<String>,
+    /// What was counted.
+    pub sums: UsageSums,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UsageSums(Counters);
+
+impl Interval {
+    /// How long it is.
+    pub const fn length(self) -> Span {
+        match self {
+            Self::Minute => Span::from_secs(60),
+            Self::Hour => Span::from_secs(3_600),
+            Self::Day => Span::from_secs(86_400),
+        }
+    }
+
+    /// The longest time that one question may cover: what is kept, by days for ten years.
+    pub const fn reach(self) -> Span {
+        match self {
+            Self::Minute => Span::from_secs(2 * 86_400),
+            Self::Hour => Span::from_secs(100 * 86_400),
+            Self::Day => Span::from_secs(3_660 * 86_400),
+        }
+    }
+
+    /// The beginning of the interval that holds a time.
+    pub fn start(self, at: Timestamp) -> Timestamp {
+        let length = self.length().micros();
+        Timestamp::from_micros(at.micros().div_euclid(length).saturating_mul(length))
+    }
+
+    const fn grain(self) -> Grain {
+        match self {
+            Self::Minute => Grain::Minute,
+            Self::Hour => Grain::Hour,
+            Self::Day => Grain::Day,
+        }
+    }
+}
+
+impl Dimension {
+    /// Every dimension.
+    pub const ALL: [Self; 5] = [Self::Key, Self::Route, Self::Class, Self::Model, Self::Status];
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Route => "route",
+            Self::Class => "class",
+            Self::Model => "model",
+            Self::Status => "status",
+        }
+    }
+
+    /// The dimension of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dimension| dimension.name() == name)
+    }
+
+    fn of(self, key: &RollupKey) -> String {
+        match self {
+            Self::Key => key.key.map_or_else(String::new, |key| key.to_string()),
+            Self::Route => key.route.to_string(),
+            Self::Class => key.class.to_string(),
+            Self::Model => key.model.to_string(),
+            Self::Status => key.status.to_string(),
+        }
+    }
+}
+
+impl UsageSums {
+    /// Calls.
+    pub fn requests(&self) -> u64 {
+        count(self.0.requests)
+    }
+
+    /// Calls that failed on the server's side.
+    pub fn errors(&self) -> u64 {
+        count(self.0.errors)
+    }
+
+    /// Calls that a limit or the wallet refused.
+    pub fn limited(&self) -> u64 {
+        count(self.0.limited)
+    }
+
+    /// Prompt tokens.
+    pub fn input_tokens(&self) -> u64 {
+        count(self.0.input_tokens)
+    }
+
+    /// Generated tokens.
+    pub fn output_tokens(&self) -> u64 {
+        count(self.0.output_tokens)
+    }
+
+    /// What was charged.
+    pub fn charged(&self) -> Nano {
+        self.0.charged
+    }
+
+    /// Below which latency in milliseconds that many percent of the calls stay, read off the
+    /// histogram and spread evenly within a bucket; `None` without calls.
+    pub fn latency_ms(&self, percent: u64) -> Option<u64> {
+        let total: u64 = self.0.latency.iter().copied().map(count).sum();
+        if total == 0 {
+            return None;
+        }
+        let rank = (total * percent).div_ceil(100).max(1);
+        let mut before = 0;
+        for (bucket, calls) in self.0.latency.iter().copied().map(count).enumerate() {
+            if before + calls >= rank {
+                let low = if bucket == 0 { 0 } else { latency_bound_ms(bucket - 1) };
+                let width = latency_bound_ms(bucket) - low;
+                return Some(low + (width * (rank - before)).div_ceil(calls));
+            }
+            before += calls;
+        }
+        None
+    }
+
+    /// Adds what another counted.
+    pub fn add(&mut self, other: &Self) {
+        self.0.add(&other.0);
+    }
+}
+
+impl Engine {
+    /// Usage by interval and group, in order; up to about two seconds old. Intervals and groups
+    /// without a call are not in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]: a time too long to be read at once, or the store.
+    pub async fn usage(&self, wanted: UsageWanted) -> Result<Vec<UsageRow>, ChangeError> {
+        let UsageWanted { account, from, to, interval, group_by } = wanted;
+        if from >= to {
+            return Err(ChangeError::invalid("from", "it must lie before `to`"));
+        }
+        if to.since(from) > interval.reach() {
+            let days = interval.reach().micros() / Interval::Day.length().micros();
+            let why = format!("with this interval at most {days} days can be shown");
+            return Err(ChangeError::invalid("from", why));
+        }
+        let range = RollupRange {
+            account: account.unwrap_or(EVERYBODY),
+            grain: interval.grain(),
+            from: interval.start(from),
+            to,
+        };
+        self.read(move |reader| {
+            let mut rows: BTreeMap<(Timestamp, Vec<String>), UsageSums> = BTreeMap::new();
+            reader.rollups(&range, |key, counters| {
+                let group = group_by.iter().map(|dimension| dimension.of(&key)).collect();
+                rows.entry((key.start, group)).or_default().0.add(&counters);
+            })?;
+            let rows = rows.into_iter();
+            Ok(rows.map(|((start, group), sums)| UsageRow { start, group, sums }).collect())
+        })
+        .await
+    }
+}
+
+/// When a limit will be used up if it is used on as it was since its window began; `None` if it
+/// will not before its window ends.
+pub fn exhaustion_at(view: &LimitView, now: Timestamp) -> Option<Timestamp> {
+    let follows = match view.algorithm {
+        Algorithm::FixedWindow | Algorithm::SlidingWindow => true,
+        Algorithm::TokenBucket | Algorithm::Concurrency => false,
+    };
+    if !follows || view.now.limit.is_none() || view.now.used == 0 {
+        return None;
+    }
+    if view.now.remaining == 0 {
+        return Some(now);
+    }
+    let began = view.now.reset_at.minus(view.now.window);
+    let passed = i128::from(now.since(began).micros().max(1));
+    let left = passed * i128::from(view.now.remaining) / i128::from(view.now.used);
+    let at = now.plus(Span::from_micros(i64::try_from(left).ok()?));
+    (at < view.now.reset_at).then_some(at)
+}
+
+fn count(sum: i64) -> u64 {
+    sum.max(0).unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(latency: &[(usize, i64)]) -> UsageSums {
+        let mut counters = Counters::default();
+        for (bucket, calls) in latency {
+            counters.latency[*bucket] = *calls;
+        }
+        UsageSums(counters)
+    }
+
+    #[test]
+    fn percentiles_are_read_off_the_histogram() {
+        assert_eq!(UsageSums::default().latency_ms(50), None);
+        // Bucket 3 is above 4 ms up to 8 ms, bucket 6 above 32 ms up to 64 ms.
+        let sums = sums(&[(3, 90), (6, 10)]);
+        assert_eq!(sums.latency_ms(45), Some(6));
+        assert_eq!(sums.latency_ms(90), Some(8));
+        assert_eq!(sums.latency_ms(95), Some(48));
+        assert_eq!(sums.latency_ms(100), Some(64));
+    }
+
+    #[test]
+    fn intervals_begin_where_their_length_divides_time() {
+        let at = Timestamp::from_secs(1_700_000_123);
+        assert_eq!(Interval::Minute.start(at), Timestamp::from_secs(1_700_000_100));
+        assert_eq!(Interval::Day.start(at), Timestamp::from_secs(1_699_920_000));
+    }
+}
