@@ -29,9 +29,22 @@ mod keys;
 mod ledger;
 mod limits;
 mod metrics;
+mod mission;
 mod queue;
 mod recorder;
 mod sdk;
 mod startup;
 mod usage_lies;
 mod wallet;
+
+mod crash;
+mod startup;
+
+mod recorder;
+
+mod figures;
+mod hostile;
+
+mod sdk;
+
+mod foreign;
