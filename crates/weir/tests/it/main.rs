@@ -21,6 +21,7 @@ mod config;
 mod crash;
 mod demo;
 mod demo_upstream;
+mod figures;
 mod foreign;
 mod hangups;
 mod hostile;
@@ -36,15 +37,3 @@ mod sdk;
 mod startup;
 mod usage_lies;
 mod wallet;
-
-mod crash;
-mod startup;
-
-mod recorder;
-
-mod figures;
-mod hostile;
-
-mod sdk;
-
-mod foreign;
