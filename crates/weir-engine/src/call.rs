@@ -179,6 +179,8 @@ impl Engine {
             views,
             available,
             clamped,
+            claim: None,
+            keep: None,
         }))
     }
 

@@ -39,13 +39,13 @@ mod snapshot;
 
 pub mod alerts;
 
+pub mod idempotency;
 mod posting;
 
 pub mod ticket;
 
 pub mod call;
 
-pub mod idempotency;
 pub mod look;
 pub mod outbox;
 mod tell;

@@ -46,6 +46,8 @@ pub mod refuse;
 pub mod answer;
 pub mod out_body;
 
+mod idempotency;
+
 mod duty;
 
 mod intake;

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
-use weir_core::policy::{Policy, Route, UsageSource};
+use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::time::Span;
 use weir_engine::call::{Admission, Wanted};
@@ -21,11 +21,12 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
-use crate::duty::{Detached, Duty, Facts};
+use crate::duty::{Detached, Duty, Facts, chain};
 use crate::handler::{Peer, RequestBody};
+use crate::idempotency::{Once, answer_again, key_of};
 use crate::identify::{client_address, request_id, secret};
 use crate::intake::{Intake, Size, Taken, size};
-use crate::job::Job;
+use crate::job::{Job, Standing};
 use crate::meters::{Ended, GateMeters};
 use crate::out_body::OutBody;
 use crate::outbound::{Outbound, edit};
@@ -236,7 +237,7 @@ impl Pipeline {
                     self.engine.count_unsent(&wanted, 429, true, millis(incoming.arrived));
                     return Err(context.refused(&refused, ""));
                 }
-                let read = self.shared.intake.take(incoming.parts, route, &context, body).await;
+                let read = self.take(incoming, route, &wanted, &context, body).await;
                 taken =
                     Some(read.map_err(|failure| self.unsent(failure, &wanted, dialect, incoming))?);
             }
@@ -249,6 +250,11 @@ impl Pipeline {
                 let failure =
                     context.forbidden(forbids, &incoming.state.key, &asked(incoming, route, model));
                 return Err(self.unsent(failure, &wanted, dialect, incoming));
+            }
+            if let Some(once) = &read.once
+                && let Some(again) = self.made_before(once, &wanted, &context, incoming).await?
+            {
+                return Ok(again);
             }
             let Size { bound, output_max } = size(&policy, route, read.ask.as_ref());
             wanted.bound = bound;
@@ -284,6 +290,60 @@ impl Pipeline {
         let context = self.context(incoming.request_id, Dialect::Problem);
         let failure = context.fail(Code::RouteNotFound, "There is no such route any more.");
         Err(self.without_route(failure, incoming))
+    }
+
+    /// Takes the body in; of a priced call with an idempotency key all of it, to know it again.
+    async fn take(
+        &self,
+        incoming: &Incoming<'_>,
+        route: &Route,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        body: RequestBody,
+    ) -> Result<Taken, Failure> {
+        let key = key_of(&incoming.parts.headers);
+        let priced = !matches!(key, Ok(None))
+            && route.price != RoutePrice::Free
+            && self.engine.standing(wanted).1.is_some();
+        let intake = &self.shared.intake;
+        if !priced {
+            return intake.take(incoming.parts, route, context, body, false).await;
+        }
+        let key = key
+            .map_err(|why| context.fail(Code::InvalidRequest, why).param(ours::IDEMPOTENCY_KEY))?;
+        let mut taken = intake.take(incoming.parts, route, context, body, true).await?;
+        let body = taken.bytes.as_deref().unwrap_or_default();
+        let kept = &self.shared.settings.kept_bytes_max;
+        let kept = kept.get(usize::from(wanted.index.0)).copied().unwrap_or(KEPT_BYTES_MAX);
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        taken.once = key.map(|key| Once::new(key, incoming.parts, body, kept));
+        Ok(taken)
+    }
+
+    /// The answer of a call that was made before under the same idempotency key.
+    async fn made_before(
+        &self,
+        once: &Once,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        incoming: &Incoming<'_>,
+    ) -> Result<Option<Answer>, Failure> {
+        let owner = wanted.key.account.id;
+        let before = self.engine.claimed_before(owner, &once.key, &once.fingerprint).await;
+        let unsent = |failure| self.unsent(failure, wanted, context.dialect, incoming);
+        let before = before.map_err(|error| {
+            tracing::warn!(error = %chain(&error), "an idempotency key cannot be looked up");
+            let detail = "The Idempotency-Key cannot be looked up at the moment.";
+            unsent(context.fail(Code::StoreUnavailable, detail).retry(Span::from_secs(5)))
+        })?;
+        let Some(before) = before else { return Ok(None) };
+        let mut answer = answer_again(before, context).map_err(unsent)?;
+        let status = answer.status().as_u16();
+        self.engine.count_unsent(wanted, status, false, millis(incoming.arrived));
+        let (views, available, at) = self.engine.standing(wanted);
+        let standing = Standing { views: &views, at, available, charge: None };
+        standing.write(answer.headers_mut(), context.dialect, None);
+        Ok(Some(answer))
     }
 
     fn permit(
@@ -395,6 +455,7 @@ impl Pipeline {
             head_only: incoming.parts.method == Method::HEAD,
             body_fault,
             body_bytes_max: settings.body_bytes_max,
+            once: read.once,
         };
         let job = Job { facts, duty, upstream: Arc::clone(upstream) };
         let (alive, gone) = oneshot::channel();
@@ -499,3 +560,6 @@ fn is_whole_segment(rest: &str) -> bool {
 fn millis(since: Instant) -> u64 {
     u64::try_from(instant().duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }
+
+/// How many bytes of an answer are kept under an idempotency key where no route tells.
+const KEPT_BYTES_MAX: u64 = 1_000_000;

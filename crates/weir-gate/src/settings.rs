@@ -56,6 +56,8 @@ pub struct GateSettings {
     pub links: Links,
     /// Where wallets are topped up.
     pub top_up_url: Option<String>,
+    /// By route: how many bytes of an answer's body are kept under an idempotency key.
+    pub kept_bytes_max: Vec<u64>,
 }
 
 /// Bounds of a request head.

@@ -108,6 +108,11 @@ impl Node {
             api_prefix: settings.server.api_prefix,
             links,
             top_up_url: settings.billing.top_up_url,
+            kept_bytes_max: settings
+                .routes
+                .iter()
+                .map(|route| route.idempotency_max_body_bytes)
+                .collect(),
         };
         let shared = Arc::new(Shared::new(gate, Arc::new(side), meters));
         let setups = Arc::new(Setups::new(Setup { shared, upstreams }));
