@@ -80,6 +80,7 @@ impl Engine {
         engine.load_admin_keys(&loaded)?;
         engine.load_webhooks(&loaded)?;
         engine.load_wallets(&loaded)?;
+        engine.load_holds(&loaded)?;
         engine.load_windows(&loaded.windows);
         engine.rebuild_usage(&loaded)?;
         engine.charge_interrupted(loaded.checkpoints);

@@ -89,11 +89,24 @@ impl Engine {
         new: &NewCredit,
     ) -> Result<Posted, ChangeError> {
         let _turn = self.changes.lock().await;
-        if let Some((source, id)) = &new.once
-            && self.taken_before(source, id).await?
-        {
-            return Err(ChangeError::Conflict(format!("{source} {id} was taken before")));
+        let mut more = Vec::new();
+        if let Some((source, id)) = &new.once {
+            if self.taken_before(source, id).await? {
+                return Err(ChangeError::Conflict(format!("{source} {id} was taken before")));
+            }
+            let (source, id) = (source.as_str().into(), id.as_str().into());
+            more.push(Op::Once(Once { source, id, at: self.now() }));
         }
+        self.post_credit_in_turn(cell, new, more).await
+    }
+
+    /// The same for one who has the turn to change things, with more that is to be durable with it.
+    pub(crate) async fn post_credit_in_turn(
+        &self,
+        cell: &Arc<AccountCell>,
+        new: &NewCredit,
+        more: Vec<Op>,
+    ) -> Result<Posted, ChangeError> {
         let (commit, posting, reserved) = {
             let mut live = cell.live.lock();
             self.sound(cell)?;
@@ -129,10 +142,7 @@ impl Engine {
                 None,
             );
             ops.push(Op::Append(entry));
-            if let Some((source, id)) = &new.once {
-                let (source, id) = (source.as_str().into(), id.as_str().into());
-                ops.push(Op::Once(Once { source, id, at: now }));
-            }
+            ops.extend(more);
             ops.extend(self.audit(Change {
                 action: audited_as(new.kind),
                 subject: posting.seq.to_string(),

@@ -24,6 +24,8 @@ use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::journal::Journal;
+use crate::meters::Meters;
+use crate::open_hold::OpenHolds;
 use crate::operators::AdminKeys;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
@@ -58,6 +60,7 @@ pub struct Engine {
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
+    pub(crate) open_holds: OpenHolds,
     pub(crate) boost_edges: BoostEdges,
     pub(crate) admin_keys: AdminKeys,
     /// What is written behind is written by one thread at a time.
@@ -65,6 +68,7 @@ pub struct Engine {
     guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
+    meters: Meters,
 }
 
 /// The policy they are worked out from, and the entitlements by plan.
@@ -117,12 +121,14 @@ impl Engine {
             ending: tokio::sync::watch::Sender::new(false),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
+            open_holds: OpenHolds::default(),
             boost_edges: BoostEdges::default(),
             admin_keys: AdminKeys::default(),
             behind: Mutex::default(),
             guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
+            meters: Meters::default(),
         }
     }
 
@@ -202,6 +208,11 @@ impl Engine {
     /// How many charged streams are running.
     pub fn running_streams(&self) -> usize {
         self.running.count()
+    }
+
+    /// What is counted for the operator's metrics.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// All debt that was ever taken on since the process started.

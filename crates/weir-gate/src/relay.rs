@@ -11,11 +11,13 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
+use weir_engine::ticket::Keep;
 use weir_engine::ticket::{Exhausted, Settled};
 use weir_wire::error::Code;
 
 use crate::duty::{Duty, Facts, chain};
 use crate::handler::BoxError;
+use crate::idempotency::Recording;
 use crate::out_body::OutBody;
 use crate::refuse::Dialect;
 use crate::sse::{Piece, Splitter};
@@ -42,6 +44,7 @@ struct Stream {
     duty: Duty,
     tally: Tally,
     feed: Feed,
+    recording: Option<Recording>,
     /// Events that may leave only when the charge is durable.
     kept: Vec<Bytes>,
     ended: bool,
@@ -49,17 +52,33 @@ struct Stream {
     draining: bool,
 }
 
+/// What is known of an answer of which the head has come.
+pub(crate) struct Begun {
+    pub(crate) status: StatusCode,
+    pub(crate) tally: Tally,
+    /// Where it is to be given again.
+    pub(crate) recording: Option<Recording>,
+}
+
 /// Passes an event stream on and settles it.
 pub(crate) async fn stream(
     facts: Facts,
     duty: Duty,
-    status: StatusCode,
+    begun: Begun,
     mut body: UpstreamBody<OutBody>,
-    tally: Tally,
     feed: Feed,
 ) {
-    let mut stream =
-        Stream { facts, duty, tally, feed, kept: Vec::new(), ended: false, draining: false };
+    let Begun { status, tally, recording } = begun;
+    let mut stream = Stream {
+        facts,
+        duty,
+        tally,
+        feed,
+        recording,
+        kept: Vec::new(),
+        ended: false,
+        draining: false,
+    };
     let end = stream.pump(&mut body).await;
     let feed = stream.feed.clone();
     let told = matches!(end, End::Told);
@@ -96,6 +115,9 @@ impl Stream {
                 Some(Err(error)) => return End::Broke(chain(&error)),
             }
             let out = self.look(pieces.drain(..));
+            if let Some(recording) = &mut self.recording {
+                recording.push(&out);
+            }
             if !out.is_empty() && !self.draining && self.feed.send(Ok(out)).await.is_err() {
                 if self.facts.on_disconnect == OnDisconnect::Stop {
                     return End::Gone;
@@ -152,10 +174,16 @@ impl Stream {
             End::Told => self.facts.outcome(&tally.finish(), status, flags),
             _ => self.facts.cut_off(&tally.finish(), status, flags),
         };
+        if let Some(mut recording) = self.recording.take() {
+            self.kept.iter().for_each(|piece| recording.push(piece));
+            let tell_cost = self.facts.tell_cost;
+            let keep = move |charge| recording.finish(Some(charge).filter(|_| tell_cost), None);
+            self.duty.keep(Keep::new(keep));
+        }
         let Some(settled) = self.duty.settle(&outcome) else { return };
         let Settled { charge, commit, .. } = settled;
         if let Some(commit) = commit
-            && let Err(error) = commit.await
+            && let Err(error) = self.facts.durable(commit).await
         {
             tracing::error!(%error, request_id = %self.facts.request_id, "a charge was not recorded");
             let detail = "The call was made, but its charge could not be recorded.";
@@ -207,11 +235,10 @@ impl Stream {
 /// A body that is passed on as it comes.
 pub(crate) struct Rest {
     /// What was read of it already.
-    pub(crate) begun: Vec<Bytes>,
+    pub(crate) pieces: Vec<Bytes>,
     /// Its length, where the head told it.
     pub(crate) length: Option<u64>,
-    pub(crate) status: StatusCode,
-    pub(crate) tally: Tally,
+    pub(crate) begun: Begun,
     pub(crate) sender: Feed,
 }
 
@@ -245,10 +272,11 @@ pub(crate) async fn body(
     mut body: UpstreamBody<OutBody>,
     rest: Rest,
 ) {
-    let Rest { begun, length, status, mut tally, sender: feed } = rest;
+    let Rest { pieces, length, begun, sender: feed } = rest;
+    let Begun { status, mut tally, mut recording } = begun;
     let charged = duty.is_charged();
     let mut outlet = Outlet { feed, left: length, listening: true, last: None };
-    for piece in begun {
+    for piece in pieces {
         outlet.push(piece).await;
     }
     let broke = loop {
@@ -263,6 +291,9 @@ pub(crate) async fn body(
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
                 tally.body(&data);
+                if let Some(recording) = &mut recording {
+                    recording.push(&data);
+                }
                 outlet.push(data).await;
             }
             None => break None,
@@ -280,9 +311,12 @@ pub(crate) async fn body(
         None => facts.outcome(&tally.finish(), status, flags),
         Some(_) => facts.cut_off(&tally.finish(), status, flags),
     };
+    if let Some(recording) = recording {
+        duty.keep(Keep::new(move |_| recording.finish(None, None)));
+    }
     let commit = duty.settle(&outcome).and_then(|settled| settled.commit);
     let durable = match commit {
-        Some(commit) => commit.await.is_ok(),
+        Some(commit) => facts.durable(commit).await.is_ok(),
         None => true,
     };
     let end = match (broke, durable, last) {

@@ -60,6 +60,7 @@ impl Api {
             Engine::boot(path, Default::default(), settings, policy, names, Clock::running())
                 .unwrap();
         let settings = Arc::new(ApiSettings {
+            stripe_secret: None,
             api_prefix: "/weir".to_owned(),
             links: Links {
                 base: "/weir".to_owned(),
@@ -291,6 +292,7 @@ impl Api {
         let key = self.engine.identify(secret).unwrap();
         let (policy, state) = (self.engine.policy(), key.state.load_full());
         let wanted = Wanted {
+            stream: false,
             policy: &policy,
             index: RouteIndex(1),
             key: &key,
@@ -300,7 +302,6 @@ impl Api {
             request_id: "req_test",
             bound: Bound::text(1_000, output_tokens),
             output_max: Some(output_tokens),
-            stream: false,
         };
         let Admission::Granted(mut ticket) = self.engine.admit(&wanted) else {
             panic!("the call was refused")

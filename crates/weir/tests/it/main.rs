@@ -19,24 +19,23 @@ mod server;
 mod priced;
 
 mod config;
+mod crash;
 mod demo;
 mod demo_upstream;
+mod figures;
+mod foreign;
 mod hangups;
-mod ledger;
+mod hostile;
+mod idempotency;
 mod keys;
+mod ledger;
 mod limits;
+mod metrics;
+mod mission;
 mod queue;
+mod recorder;
+mod sdk;
+mod startup;
 mod usage_lies;
 mod wallet;
-
-mod crash;
-mod startup;
-
-mod recorder;
-
-mod hostile;
-
-mod sdk;
-
-mod foreign;
 mod webhooks;

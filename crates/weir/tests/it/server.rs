@@ -175,6 +175,12 @@ impl Weir {
         self.line().call(method, target, &[&self.bearer(key), JSON], body)
     }
 
+    /// One call of the operator.
+    pub(crate) fn admin(&self, method: &str, target: &str, body: &str) -> Answer {
+        let key = format!("authorization: Bearer {ADMIN_KEY}");
+        Line::open(self.admin).call(method, target, &[&key, JSON], body)
+    }
+
     /// The header with a key.
     pub(crate) fn bearer(&self, key: usize) -> String {
         format!("authorization: Bearer {}", self.keys[key])

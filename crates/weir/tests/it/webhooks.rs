@@ -299,3 +299,44 @@ fn notices_go_out_by_e_mail_and_are_tried_again() {
     assert!(mail.contains("Hello payg, it ends in"), "{mail}");
     assert!(mail.contains("Message-ID: <evt_"), "{mail}");
 }
+
+/// A sample of the docs accepts what was sent, and nothing else.
+#[track_caller]
+fn sample(language: &str, command: &[&str], call: &str) {
+    let docs = include_str!("../../../../docs/webhooks.md");
+    let start = format!("```{language}\n");
+    let code = docs.split(&start).nth(1).and_then(|rest| rest.split("```").next());
+    let code = format!("{}\n{call}\n", code.expect("a sample"));
+    let ran = std::process::Command::new(command[0]).arg(command[1]).arg(&code).output();
+    let Ok(ran) = ran else {
+        eprintln!("skipped: there is no {}", command[0]);
+        return;
+    };
+    let said = String::from_utf8_lossy(&ran.stdout).trim().to_lowercase();
+    assert_eq!(said, "true false", "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn the_samples_of_the_docs_verify_real_messages() {
+    let mock = Mock::start();
+    let weir = Weir::start(&open_config(&mock), &[on("payg")]);
+    let receiver = Receiver::start(fine());
+    let (id, secret) = hook(&weir, 0, &receiver, &[]);
+    customer(&weir, 0, "POST", &format!("webhooks/{id}/rotate-secret"), &json!({}));
+    customer(&weir, 0, "POST", &format!("webhooks/{id}/test"), &json!({}));
+    let got = receiver.wait_for(1)[0].clone();
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let headers: std::collections::BTreeMap<_, _> =
+        names.iter().map(|name| (*name, got.header(name))).collect();
+    let (headers, body) = (json!(headers), json!(String::from_utf8_lossy(&got.body)));
+    let python = format!(
+        "h, b = {headers}, {body}.encode()\n\
+         print(verify(\"{secret}\", h, b), verify(\"{secret}\", h, b + b\" \"))"
+    );
+    sample("python", &["python3", "-c"], &python);
+    let node = format!(
+        "const h = {headers}, b = {body};\n\
+         console.log(verify(\"{secret}\", h, b), verify(\"{secret}\", h, b + \" \"));"
+    );
+    sample("js", &["node", "-e"], &node);
+}
