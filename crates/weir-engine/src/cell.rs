@@ -10,6 +10,7 @@ use weir_core::account::Account;
 use weir_core::entitlement::Applied;
 use weir_core::id::{AccountId, KeyId, PolicyNumber, Seq};
 use weir_core::key::Key;
+use weir_core::money::Nano;
 use weir_core::plan::{Boost, Limit};
 use weir_core::price::Contract;
 use weir_core::time::Timestamp;
@@ -43,6 +44,8 @@ pub(crate) struct Live {
     pub(crate) own: Vec<Limit>,
     pub(crate) boosts: Vec<(Boost, BoostRecord)>,
     pub(crate) contract: Option<Arc<Contract>>,
+    /// The credit line: its own, and while its contract is in force that of the contract.
+    pub(crate) lines: (Nano, Option<Nano>),
     /// What was used of each price in the present billing period.
     pub(crate) totals: Totals,
     /// The last entry of the account in the ledger.

@@ -30,6 +30,7 @@ pub mod webhook;
 
 pub mod cell;
 
+pub mod contracts;
 pub mod open_hold;
 
 pub mod engine;
