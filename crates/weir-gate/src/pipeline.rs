@@ -174,7 +174,10 @@ impl Pipeline {
         let failure = match lookup {
             Lookup::Found(index) => {
                 seen.route = Some((Arc::clone(&policy), index));
-                return self.route(&mut incoming, policy, index, body).await.map_err(|f| (f, dialect));
+                return self
+                    .route(&mut incoming, policy, index, body)
+                    .await
+                    .map_err(|f| (f, dialect));
             }
             Lookup::OtherMethods(methods) => context
                 .fail(
