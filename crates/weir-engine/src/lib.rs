@@ -68,6 +68,8 @@ pub mod increases;
 mod mend;
 mod recover;
 
+mod counted;
+
 pub mod behind;
 
 pub mod audit;

@@ -33,6 +33,20 @@ pub fn write(
         }
         None if views.iter().all(|view| view.now.limit.is_none()) => {
             headers.insert(&UNLIMITED, HeaderValue::from_static("true"));
+            let window = view.now.window.secs_ceil();
+            let remaining = told(view.unit, view.now.remaining.min(limit));
+            put(headers, header::X_RATELIMIT_LIMIT, &mut text, told(view.unit, limit));
+            put(headers, header::X_RATELIMIT_REMAINING, &mut text, remaining);
+            put(
+                headers,
+                header::X_RATELIMIT_RESET,
+                &mut text,
+                view.now.reset_at.max(now).secs_ceil(),
+            );
+            put(headers, header::X_RATELIMIT_WINDOW, &mut text, window);
+        }
+        None if views.iter().all(|view| view.now.limit.is_none() || view.shadow) => {
+            insert(headers, header::X_RATELIMIT_UNLIMITED, "true");
         }
         None => {}
     }

@@ -35,5 +35,6 @@ mod queue;
 mod recorder;
 mod sdk;
 mod startup;
+mod restart;
 mod usage_lies;
 mod wallet;
