@@ -23,6 +23,7 @@ mod demo;
 mod demo_upstream;
 mod figures;
 mod foreign;
+mod docs_limits;
 mod hangups;
 mod hostile;
 mod idempotency;
