@@ -197,3 +197,10 @@ static OPENAI_TOKENS: [HeaderName; 3] = [
 
 /// Headers that one answer may get here, those of the wallet included.
 const HEADERS_MAX: usize = 16;
+const OPENAI_REQUESTS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const OPENAI_TOKENS: [&str; 3] =
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+
+#[cfg(test)]
+mod tests;
