@@ -30,6 +30,7 @@ pub mod webhook;
 
 pub mod cell;
 
+pub mod contracts;
 pub mod open_hold;
 
 pub mod engine;
@@ -66,6 +67,8 @@ pub mod increases;
 
 mod mend;
 mod recover;
+
+mod counted;
 
 pub mod behind;
 
