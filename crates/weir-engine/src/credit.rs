@@ -7,7 +7,7 @@ use weir_core::id::Seq;
 use weir_core::ledger::{Category, EntryKind, Terms};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
-use weir_core::wallet::ChangeRefused;
+use weir_core::wallet::{ChangeRefused, Posting};
 use weir_store::error::CommitError;
 use weir_store::op::{Once, Op, Urgency};
 
@@ -153,14 +153,7 @@ impl Engine {
                     "note": new.note,
                 }),
             }));
-            if !posting.amount.is_negative() {
-                let data = serde_json::json!({
-                    "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
-                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
-                    "kind": new.kind.name(),
-                });
-                ops.push(Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)));
-            }
+            ops.extend(self.topped_up(cell, new.kind, &posting));
             ops.extend(told);
             (turn.commit(Urgency::Fresh, ops), posting, reserved)
         };
@@ -178,6 +171,16 @@ impl Engine {
         drop(live);
         self.touch(cell);
         Ok(Posted { entry: posting.seq, balance: posting.balance, available })
+    }
+
+    fn topped_up(&self, cell: &AccountCell, kind: EntryKind, posting: &Posting) -> Option<Op> {
+        let data = serde_json::json!({
+            "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
+            "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+            "kind": kind.name(),
+        });
+        (!posting.amount.is_negative())
+            .then(|| Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)))
     }
 
     /// Refuses changes of an account that got ahead of its ledger, until it is read anew.

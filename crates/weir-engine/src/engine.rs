@@ -254,6 +254,7 @@ impl Engine {
             return false;
         }
         let now = live.account.observe(clock);
+        settle_line(live, now);
         let policy = self.policy.load();
         if live.policy == policy.number() && now < live.account.entitlement.valid_until() {
             return true;
@@ -318,6 +319,19 @@ impl Engine {
     /// What the account used of a price in the present billing period.
     pub(crate) fn totals(&self, live: &Live, price: Option<&str>, now: Timestamp) -> Usage {
         price.map_or(Usage::NONE, |price| live.totals.of(price, Period::Month.start(now)))
+    }
+}
+
+/// Puts the credit line in force that holds at this time.
+pub(crate) fn settle_line(live: &mut Live, now: Timestamp) {
+    let (own, of_contract) = live.lines;
+    let in_force = live.contract.as_ref().is_some_and(|contract| contract.is_in_force(now));
+    let line = of_contract.filter(|_| in_force).unwrap_or(own);
+    // Both were checked when they were taken.
+    if line != live.account.wallet.credit_line()
+        && live.account.wallet.set_credit_line(line).is_err()
+    {
+        tracing::error!("a credit line was accepted but does not fit the wallet");
     }
 }
 

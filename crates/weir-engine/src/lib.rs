@@ -30,6 +30,7 @@ pub mod webhook;
 
 pub mod cell;
 
+pub mod contracts;
 pub mod open_hold;
 
 pub mod engine;
@@ -67,6 +68,8 @@ pub mod operators;
 
 mod mend;
 mod recover;
+
+mod counted;
 
 pub mod behind;
 

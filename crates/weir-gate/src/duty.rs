@@ -29,7 +29,7 @@ pub(crate) struct Facts {
     pub(crate) request_id: String,
     pub(crate) dialect: Dialect,
     pub(crate) links: Arc<Links>,
-    pub(crate) top_up_url: Option<String>,
+    pub(crate) top_up_url: Option<Arc<str>>,
     /// When it arrived.
     pub(crate) arrived: Instant,
     /// Where its usage is read.

@@ -13,7 +13,7 @@ use weir_core::operation::{Lookup, RouteIndex};
 use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::time::Span;
-use weir_engine::call::{Admission, Wanted};
+use weir_engine::call::{Admission, Refused, Wanted};
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::clock::instant;
 use weir_engine::engine::Engine;
@@ -73,7 +73,7 @@ struct Seen {
 
 /// A request that is on its way through the pipeline.
 struct Incoming<'a> {
-    parts: &'a Parts,
+    parts: &'a mut Parts,
     request_id: &'a str,
     arrived: Instant,
     address: std::net::IpAddr,
@@ -101,10 +101,10 @@ impl Pipeline {
             return self.shared.side.call(request, peer).await;
         }
         let arrived = instant();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
         let mut seen = Seen::new(&self.shared.meters, arrived);
-        let outcome = self.authenticate(&parts, body, &request_id, peer, &mut seen).await;
+        let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
         let mut answer = match outcome {
             Ok(answer) => {
                 seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
@@ -139,7 +139,7 @@ impl Pipeline {
     /// Key, then route.
     async fn authenticate(
         &self,
-        parts: &Parts,
+        parts: &mut Parts,
         body: RequestBody,
         request_id: &str,
         peer: Peer,
@@ -147,8 +147,7 @@ impl Pipeline {
     ) -> Result<Answer, (Failure, Dialect)> {
         let settings = &self.shared.settings;
         let policy = self.engine.policy();
-        let (method, path) = (parts.method.as_str(), parts.uri.path());
-        let lookup = policy.find_route(method, path);
+        let lookup = policy.find_route(parts.method.as_str(), parts.uri.path());
         let dialect = match &lookup {
             Lookup::Found(index) => policy.route(*index).map(dialect_of).unwrap_or_default(),
             _ => Dialect::Problem,
@@ -169,11 +168,16 @@ impl Pipeline {
         if let Err(invalid) = state.key.check_valid(self.engine.now()) {
             return Err((context.invalid_key(invalid), dialect));
         }
-        let incoming = Incoming { parts, request_id, arrived, address, key: &key, state: &state };
+        let mut incoming =
+            Incoming { parts, request_id, arrived, address, key: &key, state: &state };
+        let (method, path) = (&incoming.parts.method, incoming.parts.uri.path());
         let failure = match lookup {
             Lookup::Found(index) => {
                 seen.route = Some((Arc::clone(&policy), index));
-                return self.route(&incoming, policy, index, body).await.map_err(|f| (f, dialect));
+                return self
+                    .route(&mut incoming, policy, index, body)
+                    .await
+                    .map_err(|f| (f, dialect));
             }
             Lookup::OtherMethods(methods) => context
                 .fail(
@@ -208,7 +212,7 @@ impl Pipeline {
     /// Permission, then body, then limits and wallet, then upstream; again if the policy changed.
     async fn route(
         &self,
-        incoming: &Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         mut policy: Arc<Policy>,
         mut index: RouteIndex,
         body: RequestBody,
@@ -234,8 +238,7 @@ impl Pipeline {
             self.permit(incoming, route, &context, &wanted)?;
             if let Some(body) = body.take() {
                 if let Err(refused) = self.engine.peek(&wanted) {
-                    self.engine.count_unsent(&wanted, 429, true, millis(incoming.arrived));
-                    return Err(context.refused(&refused, ""));
+                    return Err(self.refuse_call(&refused, &wanted, &context, incoming));
                 }
                 let read = self.take(incoming, route, &wanted, &context, body).await;
                 taken =
@@ -272,11 +275,7 @@ impl Pipeline {
                     return self.send(incoming, &wanted, route, read, made, urgency).await;
                 }
                 Admission::Refused(refused) => {
-                    let failure = context.refused(&refused, model.as_deref().unwrap_or_default());
-                    let limited = matches!(failure.status(), 402 | 429);
-                    let latency = millis(incoming.arrived);
-                    self.engine.count_unsent(&wanted, failure.status(), limited, latency);
-                    return Err(failure);
+                    return Err(self.refuse_call(&refused, &wanted, &context, incoming));
                 }
                 Admission::Stale => {}
             }
@@ -290,6 +289,21 @@ impl Pipeline {
         let context = self.context(incoming.request_id, Dialect::Problem);
         let failure = context.fail(Code::RouteNotFound, "There is no such route any more.");
         Err(self.without_route(failure, incoming))
+    }
+
+    /// A refusal by limits, wallet or store, counted.
+    fn refuse_call(
+        &self,
+        refused: &Refused,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        incoming: &Incoming<'_>,
+    ) -> Failure {
+        let failure = context.refused(refused, wanted.model.unwrap_or_default());
+        let limited = matches!(failure.status(), 402 | 429);
+        let latency = millis(incoming.arrived);
+        self.engine.count_unsent(wanted, failure.status(), limited, latency);
+        failure
     }
 
     /// Takes the body in; of a priced call with an idempotency key all of it, to know it again.
@@ -408,7 +422,7 @@ impl Pipeline {
 
     async fn send(
         &self,
-        incoming: &Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         wanted: &Wanted<'_>,
         route: &Route,
         read: Taken,
@@ -422,8 +436,11 @@ impl Pipeline {
             .map_err(|why| context.unreadable(&why.into()))?;
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
+        let headers = &incoming.parts.headers;
+        let tell_cost = headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
+        let echo = headers.contains_key(ours::PRIORITY) || headers.contains_key(ours::X_PRIORITY);
         let outbound = Outbound {
-            parts: incoming.parts,
+            parts: &mut *incoming.parts,
             request_id: incoming.request_id,
             address: incoming.address,
             auth_headers: &settings.auth_headers,
@@ -433,7 +450,6 @@ impl Pipeline {
         let request = outbound.request(body);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let charged = duty.is_charged();
-        let tell_cost = incoming.parts.headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
         let usage_header = match &route.usage {
             UsageSource::Header(name) => Some(name.clone()),
             _ => None,
@@ -442,7 +458,7 @@ impl Pipeline {
             meters: Arc::clone(&self.shared.meters),
             request_id: incoming.request_id.to_owned(),
             dialect: context.dialect,
-            links: Arc::new(settings.links.clone()),
+            links: Arc::clone(&settings.links),
             top_up_url: settings.top_up_url.clone(),
             arrived: incoming.arrived,
             shape,
@@ -469,9 +485,7 @@ impl Pipeline {
         };
         drop(alive);
         let mut answer = outcome?;
-        if incoming.parts.headers.contains_key(ours::PRIORITY)
-            || incoming.parts.headers.contains_key(ours::X_PRIORITY)
-        {
+        if echo {
             priority::echo(answer.headers_mut(), urgency);
         }
         Ok(answer)

@@ -3,10 +3,14 @@
 //! It watches the same bytes that it passes on, renews what a running stream holds, and lets the end
 //! of the message leave only when the charge is durable.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::StatusCode;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use weir_core::ledger::Flags;
@@ -103,16 +107,27 @@ impl Stream {
                     continue;
                 }
             };
-            match frame {
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    splitter.push(data, &mut pieces);
+            let mut bytes = 0;
+            let mut broke = None;
+            let mut next = Some(frame);
+            while let Some(frame) = next {
+                match frame {
+                    Some(Ok(frame)) => {
+                        let data = frame.into_data().unwrap_or_default();
+                        bytes += data.len();
+                        splitter.push(data, &mut pieces);
+                    }
+                    None => {
+                        pieces.extend(std::mem::take(&mut splitter).finish());
+                        self.ended = true;
+                        break;
+                    }
+                    Some(Err(error)) => {
+                        broke = Some(chain(&error));
+                        break;
+                    }
                 }
-                None => {
-                    pieces.extend(std::mem::take(&mut splitter).finish());
-                    self.ended = true;
-                }
-                Some(Err(error)) => return End::Broke(chain(&error)),
+                next = if bytes < MERGED_BYTES_MAX { ready_frame(body).await } else { None };
             }
             let out = self.look(pieces.drain(..));
             if let Some(recording) = &mut self.recording {
@@ -129,6 +144,9 @@ impl Stream {
                 && self.facts.on_exhausted == OnExhausted::Stop
             {
                 return End::Exhausted(exhausted);
+            }
+            if let Some(why) = broke.filter(|_| !self.ended) {
+                return End::Broke(why);
             }
         }
         End::Told
@@ -328,6 +346,26 @@ pub(crate) async fn body(
     let _gone = feed.send(end).await;
 }
 
+/// The next frame of a body if it is there, or comes when whoever else is ready had a turn: the
+/// connection's own task hands over one frame at a time. It is never waited for.
+async fn ready_frame<B: Body + Unpin>(
+    body: &mut B,
+) -> Option<Option<Result<Frame<B::Data>, B::Error>>> {
+    if let Some(frame) = body.frame().now_or_never() {
+        return Some(frame);
+    }
+    let mut had_turn = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut had_turn, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    body.frame().now_or_never()
+}
+
 /// Reads what an upstream sends after its terminal event, so that the connection can be used again.
 async fn drain(mut body: UpstreamBody<OutBody>, feed: &Feed) {
     let reading = async {
@@ -368,3 +406,33 @@ impl Run {
 
 /// How long an upstream may take to end its body after its terminal event.
 const TAIL_TIME: Duration = Duration::from_secs(1);
+/// Frames of a stream that are ready leave together, up to this size.
+const MERGED_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::answer::AnswerBody;
+
+    #[tokio::test]
+    async fn a_frame_is_taken_if_it_is_there_or_comes_in_one_turn_and_never_waited_for() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut body = AnswerBody::Fed(receiver, http_body::SizeHint::default());
+        let feeding = tokio::spawn(async move {
+            for _ in 0..3 {
+                sender.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+            }
+            sender
+        });
+        // The feeder hands over one frame at a time, each when it has its turn.
+        for _ in 0..3 {
+            let frame = ready_frame(&mut body).await.unwrap().unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), "x");
+        }
+        assert!(ready_frame(&mut body).await.is_none(), "nothing is there");
+        drop(feeding.await.unwrap());
+        assert!(ready_frame(&mut body).await.unwrap().is_none(), "the end is told");
+    }
+}

@@ -53,9 +53,9 @@ pub struct GateSettings {
     /// Where Weir's own pages begin: `/weir`.
     pub api_prefix: String,
     /// Where error pages and support are found.
-    pub links: Links,
+    pub links: Arc<Links>,
     /// Where wallets are topped up.
-    pub top_up_url: Option<String>,
+    pub top_up_url: Option<Arc<str>>,
     /// By route: how many bytes of an answer's body are kept under an idempotency key.
     pub kept_bytes_max: Vec<u64>,
 }

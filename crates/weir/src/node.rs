@@ -110,8 +110,8 @@ impl Node {
             body_bytes_max: settings.server.max_body_bytes,
             buffered_bytes_max: BUFFERED_BYTES_MAX,
             api_prefix: settings.server.api_prefix,
-            links,
-            top_up_url: settings.billing.top_up_url,
+            links: Arc::new(links),
+            top_up_url: settings.billing.top_up_url.map(Arc::from),
             kept_bytes_max: settings
                 .routes
                 .iter()

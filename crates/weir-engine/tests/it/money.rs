@@ -134,5 +134,70 @@ fn many_tiny_charges_add_up_exactly() {
     let spent = nano("100") - engine.wallet_of(&cell).balance;
     assert_eq!(spent.get(), 13_200 * count);
     engine.close();
-    assert_eq!(weir_engine::audit::verify(dir.path()).unwrap().entries, count as u64 + 1);
+    assert_eq!(
+        weir_engine::audit::verify(dir.path()).unwrap().entries,
+        u64::try_from(count).unwrap() + 1
+    );
+}
+
+#[test]
+fn a_contract_prices_the_next_call_while_it_is_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = boot(dir.path(), START, None);
+    let cell = account(&engine, "payg", "100");
+    let key = key(&engine, &cell);
+    let put = |contract: serde_json::Value| {
+        wait(engine.change_account(cell.id, None, |record| {
+            record.contract = Some(contract);
+            Ok(())
+        }))
+    };
+    let end = START.plus(weir_core::time::Span::from_secs(3_600)).micros();
+    let begun = crate::support::granted(&engine, &key, 10);
+    let tiers = serde_json::json!({"tiers": [{"up_to": "5", "amount": "0.5"}, {"amount": "0.1"}]});
+    put(serde_json::json!({
+        "prices": {"m": {"output_tokens": tiers}}, "until_us": end, "credit_line": "7",
+    }))
+    .unwrap();
+    assert_eq!(engine.wallet_of(&cell).credit_line, nano("7"));
+    crate::support::settle(begun, 10).commit.unwrap().wait().unwrap();
+    assert_eq!(engine.wallet_of(&cell).balance, nano("90"), "by the price of its admission");
+    // The 10 before count towards the tiers.
+    call(&engine, &key, 10);
+    assert_eq!(engine.wallet_of(&cell).balance, nano("89"));
+    put(serde_json::json!({"multiplier": "0.5", "until_us": end})).unwrap();
+    call(&engine, &key, 10);
+    assert_eq!(engine.wallet_of(&cell).balance, nano("84"));
+    let id = cell.id;
+    drop((engine, cell, key));
+    let engine = boot(dir.path(), START, None);
+    let cell = engine.account(id).unwrap();
+    let key = engine.keys_of(&cell).remove(0);
+    call(&engine, &key, 10);
+    assert_eq!(engine.wallet_of(&cell).balance, nano("79"), "after a restart");
+    crate::support::pass(&engine, 3_600);
+    call(&engine, &key, 10);
+    assert_eq!(engine.wallet_of(&cell).balance, nano("69"), "the contract is over");
+}
+
+#[test]
+fn a_contract_that_makes_no_sense_is_refused_by_its_member() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = boot(dir.path(), START, None);
+    let cell = account(&engine, "payg", "1");
+    let check = |contract: serde_json::Value, member: &str| {
+        let change = wait(engine.change_account(cell.id, None, |record| {
+            record.contract = Some(contract);
+            Ok(())
+        }));
+        let error = change.unwrap_err().to_string();
+        assert!(error.contains(member), "{error}");
+    };
+    check(serde_json::json!({"prizes": {}}), "prizes");
+    check(serde_json::json!({"multiplier": "-1"}), "contract.multiplier");
+    check(serde_json::json!({"multiplier": "0.9999999"}), "contract.multiplier");
+    check(serde_json::json!({"prices": {"m": {"tokens": "1"}}}), "contract.prices.m.tokens");
+    check(serde_json::json!({"prices": {"m": {"request": 1}}}), "contract.prices.m.request");
+    check(serde_json::json!({"from_us": 5, "until_us": 5}), "contract.until");
+    check(serde_json::json!({"credit_line": "-1"}), "contract.credit_line");
 }

@@ -148,6 +148,11 @@ impl Weir {
         self.admin = self.process.address("admin API");
     }
 
+    /// Writes another configuration, for when it serves again.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(self.folder.path().join("weir.toml"), complete(config)).expect("written");
+    }
+
     /// Stops it in order.
     pub(crate) fn stop(&mut self) {
         let status = self.process.terminate();
