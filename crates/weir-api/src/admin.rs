@@ -3,6 +3,7 @@
 mod accounts;
 mod boosts;
 mod calls;
+mod config;
 mod holds;
 mod increases;
 mod keys;
@@ -81,6 +82,9 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(increases::decline))
             .routes(routes!(records::events))
             .routes(routes!(records::audit))
+            .routes(routes!(config::show))
+            .routes(routes!(config::diff))
+            .routes(routes!(config::reload))
             .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());

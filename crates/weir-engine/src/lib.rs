@@ -65,6 +65,7 @@ pub mod statements;
 
 pub mod increases;
 
+pub mod accept;
 mod mend;
 mod recover;
 

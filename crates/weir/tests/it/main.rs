@@ -34,6 +34,7 @@ mod metrics;
 mod mission;
 mod queue;
 mod recorder;
+mod reload;
 mod restart;
 mod sdk;
 mod startup;
