@@ -13,7 +13,7 @@ use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
-use crate::cell::{KeyCell, KeyState, Live};
+use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::engine::Engine;
 use crate::tally::Counted;
 use crate::ticket::{Open, STREAM_SHARES, Ticket, charged_available};
@@ -91,16 +91,9 @@ impl Engine {
             return Admission::Stale;
         }
         let charged = live.account.entitlement.is_charged() && route.price != RoutePrice::Free;
-        let price = match price_name(wanted.policy, route, wanted.model, live.contract.as_deref()) {
-            Some(name) => Some(name),
-            None if charged => return refused(Why::UnknownModel, &live, wanted, route, clock),
-            None => None,
-        };
-        if charged && self.health() != StoreHealth::Ok {
-            return refused(Why::Store(self.health()), &live, wanted, route, clock);
-        }
-        if charged && !self.is_sound(cell) {
-            return refused(Why::Store(StoreHealth::Full), &live, wanted, route, clock);
+        let price = price_name(wanted.policy, route, wanted.model, live.contract.as_deref());
+        if charged && let Some(why) = self.unsellable(cell, price.as_deref()) {
+            return refused(why, &live, wanted, route, clock);
         }
         let contract = live.contract.clone();
         let offer = price
@@ -160,6 +153,16 @@ impl Engine {
             claim: None,
             keep: None,
         }))
+    }
+
+    /// Why nothing can be sold to an account now, or nothing of that price.
+    fn unsellable(&self, cell: &Arc<AccountCell>, price: Option<&str>) -> Option<Why> {
+        match self.health() {
+            _ if price.is_none() => Some(Why::UnknownModel),
+            StoreHealth::Ok if self.is_sound(cell) => None,
+            StoreHealth::Ok => Some(Why::Store(StoreHealth::Full)),
+            sick => Some(Why::Store(sick)),
+        }
     }
 
     /// Whether the request limits would let the call pass: asked before its body is read.

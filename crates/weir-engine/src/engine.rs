@@ -204,6 +204,11 @@ impl Engine {
         self.key_ids.pin().get(&id).map(Arc::clone)
     }
 
+    /// Tells every change of [`Self::health`].
+    pub fn watch_health(&self) -> tokio::sync::watch::Receiver<StoreHealth> {
+        self.journal.store().watch_health()
+    }
+
     /// Every call as it ends, from now on. A watcher that lags far behind misses some.
     pub fn watch(&self) -> tokio::sync::broadcast::Receiver<Arc<Ended>> {
         self.watchers.watch()

@@ -6,6 +6,8 @@
 //!
 //! What this crate does not do: it neither stores nor does arithmetic on money.
 
+pub mod cors;
+
 pub mod settings;
 
 pub mod meters;

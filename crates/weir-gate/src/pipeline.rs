@@ -21,6 +21,7 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
+use crate::cors;
 use crate::duty::{Detached, Duty, Facts, chain};
 use crate::handler::{Peer, RequestBody};
 use crate::idempotency::{Once, answer_again, key_of};
@@ -40,7 +41,11 @@ use crate::waiting::{Overloaded, Seat};
 /// Whoever answers what lies under the API's prefix.
 pub trait Side: Send + Sync + 'static {
     /// Answers a request for one of Weir's own pages.
-    fn call(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'static, Answer>;
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+        address: std::net::IpAddr,
+    ) -> BoxFuture<'static, Answer>;
 }
 
 /// What one core does with requests under one configuration.
@@ -95,10 +100,29 @@ impl Pipeline {
         request: Request<RequestBody>,
         peer: Peer,
     ) -> Answer {
+        let Some(cors) = &self.shared.settings.cors else {
+            return self.respond(request, peer).await;
+        };
+        let origin = cors.allowed(request.headers());
+        let (parts, body) = request.into_parts();
+        if let Some(preflight) = cors.preflight(&parts) {
+            return preflight.map(AnswerBody::whole);
+        }
+        let request = Request::from_parts(parts, body);
+        let mut answer = Arc::clone(&self).respond(request, peer).await;
+        if let Some(origin) = origin {
+            cors::allow(answer.headers_mut(), origin);
+        }
+        answer
+    }
+
+    async fn respond(self: Arc<Self>, request: Request<RequestBody>, peer: Peer) -> Answer {
         let settings = &self.shared.settings;
         let path = request.uri().path();
         if path.strip_prefix(settings.api_prefix.as_str()).is_some_and(is_whole_segment) {
-            return self.shared.side.call(request, peer).await;
+            let peer_ip = peer.addr.ip();
+            let address = client_address(peer_ip, request.headers(), &settings.trusted_proxies);
+            return self.shared.side.call(request, address).await;
         }
         let arrived = instant();
         let (mut parts, body) = request.into_parts();

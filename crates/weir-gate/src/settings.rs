@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue, Uri};
 use weir_core::key::AddressBlock;
 use weir_wire::error::Links;
 
+use crate::cors::Cors;
+
 /// How connections are spread over the processor's cores.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RuntimeKind {
@@ -56,6 +58,8 @@ pub struct GateSettings {
     pub links: Arc<Links>,
     /// Where wallets are topped up.
     pub top_up_url: Option<Arc<str>>,
+    /// Whose web pages may call from a browser; `None`: nobody's.
+    pub cors: Option<Cors>,
     /// By route: how many bytes of an answer's body are kept under an idempotency key.
     pub kept_bytes_max: Vec<u64>,
 }

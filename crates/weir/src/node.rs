@@ -21,8 +21,10 @@ use weir_gate::listen::check_free;
 use weir_gate::meters::GateMeters;
 use weir_gate::serve::{Drained, Serving};
 use weir_gate::upstream::Upstreams;
+use weir_store::health::StoreHealth;
 use weir_store::store::Options;
 
+use crate::config::services::{OnStoreFailure, Secret};
 use crate::config::settings::Settings;
 use crate::reload::{Reloader, watch_file};
 use crate::setup::{Kept, Parts};
@@ -76,18 +78,18 @@ impl Node {
             Clock::running(),
         )
         .with_context(|| format!("cannot start on {}", settings.store.path.display()))?;
-        let admin_key = match &settings.auth.admin_key {
-            Some(secret) => {
-                AdminKey { digest: SecretDigest::of(secret.expose().as_bytes()), fresh: None }
-            }
-            None => engine.own_admin_key().await.context("cannot make an admin key")?,
-        };
+        let admin_key = admin_key(&engine, settings.auth.admin_key.as_ref()).await?;
         let deliveries = Arc::new(DeliveryCounts::default());
         let meters = Arc::new(GateMeters::default());
-        let parts = Parts { engine: Arc::clone(&engine), meters, admin_key: admin_key.digest };
+        let allow_private = settings.webhooks.allow_private;
+        let parts = Parts {
+            engine: Arc::clone(&engine),
+            meters,
+            admin_key: admin_key.digest,
+            webhooks_allow_private: allow_private,
+        };
         let setups = Arc::new(Setups::new(parts.setup(&kept, upstreams)));
         let mut api = parts.api(&kept);
-        api.webhooks_allow_private = settings.webhooks.allow_private;
         let reloader =
             file.map(|path| Arc::new(Reloader::new(path, parts, Arc::clone(&setups), kept)));
         api.config = reloader.clone().map(|reloader| reloader as Arc<dyn ConfigControl>);
@@ -98,7 +100,6 @@ impl Node {
         .context("server.listen")?;
         let (stop, stopping) = watch::channel(false);
         let mailer = settings.email.mail.as_ref().map(Mailer::new).transpose()?;
-        let allow_private = settings.webhooks.allow_private;
         let deliverer =
             Deliverer::new(Arc::clone(&engine), allow_private, mailer, Arc::clone(&deliveries))
                 .context("webhooks cannot be delivered")?;
@@ -109,12 +110,9 @@ impl Node {
             tokio::spawn(
                 async move { weir_api::serve::serve(admin_listener, router, until).await },
             ),
-            tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
-            tokio::spawn(expire_holds(Arc::clone(&engine), stopping.clone())),
-            tokio::spawn(sweep(Arc::clone(&engine), stopping.clone())),
             tokio::spawn(deliverer.run(stopped(stopping.clone()))),
-            tokio::spawn(until_stopped(stopping.clone(), Arc::clone(&engine).tell_alarms())),
         ];
+        beside.extend(upkeep(&engine, &stopping, settings.store.on_store_failure));
         if let Some(reloader) = &reloader {
             beside.push(tokio::spawn(watch_file(Arc::clone(reloader), stopping.clone())));
         }
@@ -163,6 +161,46 @@ async fn until_stopped(stopping: watch::Receiver<bool>, work: impl Future<Output
     tokio::select! {
         () = stopped(stopping) => {}
         () = work => {}
+    }
+}
+
+/// The configured key, else the one that the first start made, or makes now.
+async fn admin_key(engine: &Engine, configured: Option<&Secret>) -> anyhow::Result<AdminKey> {
+    match configured {
+        Some(secret) => {
+            Ok(AdminKey { digest: SecretDigest::of(secret.expose().as_bytes()), fresh: None })
+        }
+        None => engine.own_admin_key().await.context("cannot make an admin key"),
+    }
+}
+
+/// What keeps the engine in order while it runs.
+fn upkeep(
+    engine: &Arc<Engine>,
+    stopping: &watch::Receiver<bool>,
+    on_store_failure: OnStoreFailure,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let alarms = Arc::clone(engine).tell_alarms();
+    let mut upkeep = vec![
+        tokio::spawn(write_behind(Arc::clone(engine), stopping.clone())),
+        tokio::spawn(expire_holds(Arc::clone(engine), stopping.clone())),
+        tokio::spawn(sweep(Arc::clone(engine), stopping.clone())),
+        tokio::spawn(until_stopped(stopping.clone(), alarms)),
+    ];
+    if on_store_failure == OnStoreFailure::Exit {
+        let fenced = exit_when_fenced(engine.watch_health());
+        upkeep.push(tokio::spawn(until_stopped(stopping.clone(), fenced)));
+    }
+    upkeep
+}
+
+/// Ends the process once the store is fenced (`on_store_failure = "exit"`): whoever supervises it
+/// starts it again, and the start recovers.
+async fn exit_when_fenced(mut health: watch::Receiver<StoreHealth>) {
+    let fenced = health.wait_for(|health| *health == StoreHealth::Fenced).await.is_ok();
+    if fenced {
+        tracing::error!("the store is fenced: the process ends, as on_store_failure asks");
+        std::process::exit(1);
     }
 }
 

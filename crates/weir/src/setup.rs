@@ -37,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) engine: Arc<Engine>,
     pub(crate) meters: Arc<GateMeters>,
     pub(crate) admin_key: SecretDigest,
+    /// Whether webhooks may go to private and loopback addresses.
+    pub(crate) webhooks_allow_private: bool,
 }
 
 impl Kept {
@@ -75,7 +77,7 @@ impl Parts {
             auth_headers: kept.auth.headers.clone(),
             admin_key: self.admin_key,
             metrics: exposition(&self.engine, &self.meters),
-            webhooks_allow_private: false,
+            webhooks_allow_private: self.webhooks_allow_private,
             stripe_secret: kept
                 .billing
                 .stripe_webhook_secret
@@ -90,6 +92,7 @@ impl Parts {
         let api = Arc::new(self.api(kept));
         let side = ApiSide::new(weir_api::customer::router(Arc::clone(&self.engine), api));
         let settings = GateSettings {
+            cors: kept.server.cors.clone(),
             auth_headers: kept.auth.headers.clone(),
             trusted_proxies: kept.server.trusted_proxies.clone(),
             body_bytes_max: kept.server.max_body_bytes,

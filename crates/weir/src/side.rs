@@ -1,12 +1,15 @@
 //! The customer API as the data plane calls it.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::Request;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
+use weir_api::settings::ClientAddress;
 use weir_gate::answer::{Answer, AnswerBody};
-use weir_gate::handler::{BoxError, Peer, RequestBody};
+use weir_gate::handler::{BoxError, RequestBody};
 use weir_gate::pipeline::Side;
 
 /// The customer API as the data plane calls it.
@@ -19,10 +22,10 @@ impl ApiSide {
 }
 
 impl Side for ApiSide {
-    fn call(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'static, Answer> {
+    fn call(&self, request: Request<RequestBody>, address: IpAddr) -> BoxFuture<'static, Answer> {
         let router = self.0.clone();
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer.addr);
+        request.extensions_mut().insert(ClientAddress(address));
         Box::pin(async move {
             let response = match router.oneshot(request).await {
                 Ok(response) => response,

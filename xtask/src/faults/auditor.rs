@@ -53,7 +53,7 @@ impl Auditor {
         let mut cursor = String::new();
         loop {
             let line = format!("GET /weir/v1/wallet/entries?limit=200{cursor}");
-            let page = call(weir.data, &line, &[rig.bearer.clone()], "").json();
+            let page = call(weir.data, &line, std::slice::from_ref(&rig.bearer), "").json();
             for entry in page["data"].as_array().context("no entries")? {
                 if entry["kind"] == "charge" {
                     ensure!(entry["amount"] == "-0.01", "another amount: {entry}");

@@ -1,5 +1,6 @@
 //! kill -9: at random under load, and at every fsync of a scripted history.
 
+use crate::step::say;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,7 +42,7 @@ pub(super) fn at_random(binary: &Path, plan: Plan) -> anyhow::Result<()> {
         let found = auditor.audit(&rig, &weir)?;
         drop(weir);
         let books = rig.verify()?;
-        println!("round {round}: killed after {pause:?}; {found}; {books}");
+        say(&format!("round {round}: killed after {pause:?}; {found}; {books}"))?;
     }
     std::fs::remove_dir_all(folder)?;
     Ok(())
@@ -79,7 +80,7 @@ pub(super) fn at_every_sync(binary: &Path, plan: Plan) -> anyhow::Result<()> {
         let weir = rig.serve(&[])?;
         let found = auditor.audit(&rig, &weir)?;
         ensure!(rig.pay(&weir, "after").status == 200, "it does not serve after the restart");
-        println!("sync {point}: {told} of {SCRIPT} acknowledged before the kill; {found}");
+        say(&format!("sync {point}: {told} of {SCRIPT} acknowledged before the kill; {found}"))?;
         drop((weir, rig));
         std::fs::remove_dir_all(folder)?;
     }

@@ -10,6 +10,7 @@ mod auditor;
 mod kill9;
 mod store;
 
+use crate::step::say;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -44,7 +45,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         }
     }
     let binary = Rig::build(root)?;
-    println!("faults {name} --seed {} --rounds {}", plan.seed, plan.rounds);
+    say(&format!("faults {name} --seed {} --rounds {}", plan.seed, plan.rounds))?;
     let outcome = match *name {
         "kill9" => kill9::at_random(&binary, plan),
         "syscalls" => kill9::at_every_sync(&binary, plan),
@@ -55,6 +56,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     outcome.with_context(|| format!("faults {name} --seed {}", plan.seed))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a seed that nobody named is drawn from the clock")]
 fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::from(now.subsec_nanos()).wrapping_add(now.as_secs()) % 1_000_000

@@ -129,7 +129,7 @@ impl Rig {
 
     /// A call that costs nothing.
     pub(super) fn look(&self, weir: &Weir) -> Reply {
-        call(weir.data, "GET /clusters/x", &[self.bearer.clone()], "")
+        call(weir.data, "GET /clusters/x", std::slice::from_ref(&self.bearer), "")
     }
 
     /// What the books say, offline.
@@ -168,6 +168,7 @@ fn started(command: &mut Command, ready: &str) -> anyhow::Result<(Process, Strin
 }
 
 /// Waits until something is so.
+#[expect(clippy::disallowed_methods, reason = "an experiment waits by the clock of the machine")]
 pub(super) fn within(
     patience: Duration,
     what: &str,

@@ -1,5 +1,6 @@
 //! A disk that fails and a disk that is full.
 
+use crate::step::say;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) fn failing_sync(binary: &Path) -> anyhow::Result<()> {
     let found = auditor.audit(&rig, &weir)?;
     ensure!(rig.pay(&weir, "after").status == 200, "it does not serve after the restart");
     drop(weir);
-    println!("fenced after {number} calls; /readyz {ready}; {found}; {}", rig.verify()?);
+    say(&format!("fenced after {number} calls; /readyz {ready}; {found}; {}", rig.verify()?))?;
     drop(rig);
     std::fs::remove_dir_all(folder)?;
     Ok(())
@@ -94,6 +95,6 @@ fn on_small_disk(binary: &Path, folder: &Path) -> anyhow::Result<()> {
     })?;
     let found = auditor.audit(&rig, &weir)?;
     drop(weir);
-    println!("full after {number} calls, healed; {found}; {}", rig.verify()?);
+    say(&format!("full after {number} calls, healed; {found}; {}", rig.verify()?))?;
     Ok(())
 }

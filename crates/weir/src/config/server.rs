@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use weir_core::key::AddressBlock;
+use weir_gate::cors::Cors;
 use weir_gate::settings::{RuntimeKind, ServerSettings as FrontSettings};
 
 use super::place::{At, Place};
@@ -30,17 +31,8 @@ pub(crate) struct ServerSettings {
     pub(crate) max_body_bytes: u64,
     /// How long running calls have after the order to stop.
     pub(crate) drain_timeout: Duration,
-    /// Web pages that may call from a browser.
+    /// Whose web pages may call from a browser.
     pub(crate) cors: Option<Cors>,
-}
-
-/// Web pages that may call from a browser.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Cors {
-    /// Every page.
-    Any,
-    /// Pages of these origins.
-    Origins(Vec<String>),
 }
 
 impl ServerSettings {

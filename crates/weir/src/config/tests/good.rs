@@ -9,8 +9,8 @@ use weir_core::policy::{OnLowBalance, RoutePrice, UsageSource};
 use weir_gate::settings::RuntimeKind;
 
 use super::support::{good, read, read_bytes, read_in};
-use crate::config::server::Cors;
 use crate::config::services::OnStoreFailure;
+use weir_gate::cors::Cors;
 
 const PLAN: &str = "[plans.free]\n";
 
