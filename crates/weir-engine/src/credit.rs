@@ -7,7 +7,7 @@ use weir_core::id::Seq;
 use weir_core::ledger::{Category, EntryKind, Terms};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
-use weir_core::wallet::ChangeRefused;
+use weir_core::wallet::{ChangeRefused, Posting};
 use weir_store::error::CommitError;
 use weir_store::op::{Once, Op, Urgency};
 
@@ -119,38 +119,7 @@ impl Engine {
             // It is in the books, but nothing may be spent of it before the disk has it.
             let reserved = wallet.restore_hold(posting.amount, now);
             live.last_entry = posting.seq;
-            let mut ops = Vec::with_capacity(3);
-            let policy = self.policy.load().number();
-            let entry = posting.clone().into_entry(
-                cell.id,
-                &new.reference,
-                policy,
-                new.note.as_deref(),
-                None,
-            );
-            ops.push(Op::Append(entry));
-            if let Some((source, id)) = &new.once {
-                let (source, id) = (source.as_str().into(), id.as_str().into());
-                ops.push(Op::Once(Once { source, id, at: now }));
-            }
-            ops.extend(self.audit(Change {
-                action: audited_as(new.kind),
-                subject: posting.seq.to_string(),
-                account: Some(cell.id),
-                before: Value::Null,
-                after: serde_json::json!({
-                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
-                    "note": new.note,
-                }),
-            }));
-            if !posting.amount.is_negative() {
-                let data = serde_json::json!({
-                    "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
-                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
-                    "kind": new.kind.name(),
-                });
-                ops.push(Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)));
-            }
+            let mut ops = self.credit_ops(cell, new, &posting, now);
             ops.extend(told);
             (turn.commit(Urgency::Fresh, ops), posting, reserved)
         };
@@ -168,6 +137,44 @@ impl Engine {
         drop(live);
         self.touch(cell);
         Ok(Posted { entry: posting.seq, balance: posting.balance, available })
+    }
+
+    /// What is written of a credit: its entry, the fact that it counts once, who posted it, and
+    /// that it came.
+    fn credit_ops(
+        &self,
+        cell: &AccountCell,
+        new: &NewCredit,
+        posting: &Posting,
+        now: Timestamp,
+    ) -> Vec<Op> {
+        let policy = self.policy.load().number();
+        let note = new.note.as_deref();
+        let entry = posting.clone().into_entry(cell.id, &new.reference, policy, note, None);
+        let mut ops = vec![Op::Append(entry)];
+        if let Some((source, id)) = &new.once {
+            let (source, id) = (source.as_str().into(), id.as_str().into());
+            ops.push(Op::Once(Once { source, id, at: now }));
+        }
+        ops.extend(self.audit(Change {
+            action: audited_as(new.kind),
+            subject: posting.seq.to_string(),
+            account: Some(cell.id),
+            before: Value::Null,
+            after: serde_json::json!({
+                "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+                "note": new.note,
+            }),
+        }));
+        if !posting.amount.is_negative() {
+            let data = serde_json::json!({
+                "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
+                "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+                "kind": new.kind.name(),
+            });
+            ops.push(Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)));
+        }
+        ops
     }
 
     /// Refuses changes of an account that got ahead of its ledger, until it is read anew.

@@ -90,7 +90,8 @@ impl Node {
             metrics: Arc::new(String::new),
             config: None,
         });
-        let side = ApiSide::new(weir_api::customer::router(Arc::clone(&engine), Arc::clone(&api)));
+        let router = weir_api::customer::router(Arc::clone(&engine), Arc::clone(&api));
+        let side = ApiSide::new(router, settings.server.trusted_proxies.clone());
         let gate = GateSettings {
             auth_headers: settings.auth.headers,
             trusted_proxies: settings.server.trusted_proxies,
