@@ -4,11 +4,14 @@ mod accounts;
 mod boosts;
 mod calls;
 mod config;
+mod holds;
 mod increases;
 mod keys;
 mod operations;
 mod operators;
+mod payments;
 mod records;
+mod refunds;
 mod usage;
 mod wallet;
 
@@ -63,6 +66,12 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(wallet::top_up))
             .routes(routes!(wallet::adjust))
             .routes(routes!(wallet::entries))
+            .routes(routes!(refunds::refund))
+            .routes(routes!(refunds::statement))
+            .routes(routes!(holds::create, holds::list))
+            .routes(routes!(holds::settle))
+            .routes(routes!(holds::void))
+            .routes(routes!(payments::stripe))
             .routes(routes!(usage::of_all))
             .routes(routes!(usage::of_account))
             .routes(routes!(usage::in_short))

@@ -43,7 +43,8 @@ impl Caller {
 /// Lets nothing of the admin API pass without an admin key whose role allows it.
 pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !path.starts_with("/admin/") {
+    // A payment provider has no admin key: it signs what it sends.
+    if !path.starts_with("/admin/") || path == "/admin/v1/payments/stripe" {
         return next.run(request).await;
     }
     let allowed = check_admin(&app, request.headers())

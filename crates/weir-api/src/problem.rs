@@ -127,6 +127,12 @@ impl From<ChangeError> for Problem {
                 let detail = "The change cannot be recorded at the moment; nothing was changed.";
                 Self::new(Code::StoreUnavailable, detail).retry(Span::from_secs(5))
             }
+            ChangeError::Credits(short) => {
+                Self::new(Code::InsufficientCredits, sentence(&short.to_string()))
+                    .fact("required", short.asked.to_string())
+                    .fact("available", short.available.to_string())
+                    .fact("held", short.held.to_string())
+            }
             ChangeError::NoRandomness => Self::internal(&error),
             ChangeError::Unreadable(why) => Self::internal(&why),
             ChangeError::Unwritable(why) => Self::internal(&why),

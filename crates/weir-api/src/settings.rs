@@ -24,6 +24,8 @@ pub struct ApiSettings {
     pub auth_headers: Vec<HeaderName>,
     /// Digest of the operator's own key: the owner's.
     pub admin_key: SecretDigest,
+    /// What payment events in Stripe's shape are signed with; `None`: none are taken.
+    pub stripe_secret: Option<String>,
     /// The metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The running configuration, where the process has one.

@@ -20,7 +20,8 @@ use weir_store::op::{Delete, Expected, Op, Put, Urgency};
 use crate::alarm::AlarmLevels;
 use crate::cell::{AccountCell, KeyCell, Live, Totals};
 use crate::change::ChangeError;
-use crate::engine::Engine;
+use crate::contracts;
+use crate::engine::{Engine, settle_line};
 use crate::event::event;
 use crate::levels::Levels;
 use crate::own::account_limit;
@@ -121,16 +122,17 @@ impl Engine {
         let own = self.own_limits(&record, &policy)?;
         let credit_line = credit_line(&record)?;
         let alerts = own_alerts(&record)?;
+        let terms = record.contract.as_ref().map(contracts::read).transpose()?;
         let moved = (before.plan != record.plan).then_some(&before.plan);
         self.put_account(&cell, &record, moved, more).await?;
         let mut live = cell.live.lock();
         live.own = own;
         live.levels.own = alerts;
         live.account.suspended = record.suspended;
-        if live.account.wallet.set_credit_line(credit_line).is_err() {
-            tracing::error!(account = %id, "a credit line was accepted but does not fit the wallet");
-        }
+        live.lines = (credit_line, terms.as_ref().and_then(|terms| terms.credit_line));
+        live.contract = terms.map(|terms| Arc::new(terms.contract));
         let now = live.account.observe(self.now());
+        settle_line(&mut live, now);
         self.entitle(&mut live, &policy, &record.plan, now);
         cell.record.store(Arc::new(record));
         drop(live);
@@ -238,12 +240,14 @@ impl Engine {
             .wallet
             .set_credit_line(line)
             .map_err(|why| ChangeError::invalid("credit_line", why))?;
+        let terms = record.contract.as_ref().map(contracts::read).transpose()?;
         let live = Live {
+            lines: (line, terms.as_ref().and_then(|terms| terms.credit_line)),
             account,
             policy: policy.number(),
             own,
             boosts: Vec::new(),
-            contract: None,
+            contract: terms.map(|terms| Arc::new(terms.contract)),
             totals: Totals::default(),
             last_entry: Seq(0),
             keys: Vec::new(),
@@ -253,6 +257,7 @@ impl Engine {
             alarms: AlarmLevels::default(),
         };
         let mut live = live;
+        settle_line(&mut live, now);
         self.settle_levels(&mut live, now, true);
         let record = ArcSwap::from_pointee(record);
         Ok(Arc::new(AccountCell {

@@ -11,6 +11,7 @@ use weir_store::op::{Checkpoint, Op, Sweep, Urgency};
 use weir_store::usage::{Forget, Grain, WindowKey, WindowState};
 
 use crate::cell::AccountCell;
+use crate::counted;
 use crate::engine::Engine;
 use crate::recover::CheckpointRow;
 use crate::snapshot::WalletRow;
@@ -118,7 +119,7 @@ impl Engine {
             };
             let [a, b, c] = window.to_bits().map(u64::cast_signed);
             let ends_at = says_nothing_from(&view);
-            let name = applied.limit.name.into();
+            let name = counted::written(&applied.limit);
             windows.push((
                 WindowKey { account: cell.id, key, name },
                 WindowState { a, b, c, ends_at },

@@ -20,6 +20,7 @@ use weir_store::usage::{WindowKey, WindowState};
 use crate::boosts::Boosting;
 use crate::cell::AccountCell;
 use crate::clock::Clock;
+use crate::counted::{self, Counted};
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::Journal;
 use crate::operators;
@@ -80,6 +81,7 @@ impl Engine {
         engine.load_admin_keys(&loaded)?;
         engine.load_webhooks(&loaded)?;
         engine.load_wallets(&loaded)?;
+        engine.load_holds(&loaded)?;
         engine.load_windows(&loaded.windows);
         engine.rebuild_usage(&loaded)?;
         engine.charge_interrupted(loaded.checkpoints);
@@ -205,13 +207,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes up windows under the rules that hold now. One that was counted by another kind of
+    /// rule is carried over; of several of one limit the one counts that says the most.
     fn load_windows(&self, windows: &[(WindowKey, WindowState)]) {
+        let now = self.now();
         for (key, state) in windows {
+            let Some((name, counted)) = counted::read(&key.name) else { continue };
             let Some(cell) = self.account(key.account) else { continue };
             let owner = key.key.map_or(Owner::Account, Owner::Key);
-            let limit = self.names.lock().intern(&key.name).0;
+            let mut live = cell.live.lock();
+            let Some((limit, rule)) = live.rule(owner, name) else { continue };
             let bits = [state.a, state.b, state.c].map(i64::cast_unsigned);
-            cell.live.lock().account.windows.put(Slot { owner, limit }, Window::from_bits(bits));
+            let mut window = Window::from_bits(bits);
+            if Counted::by(&rule) != counted {
+                let Some(old) = counted.rule(&rule) else { continue };
+                window = rule.carry_over(&old, &window, now);
+            }
+            let slot = Slot { owner, limit };
+            let used = |window| rule.snapshot(window, now).used;
+            if used(&window) > used(&live.account.windows.at(slot)) {
+                live.account.windows.put(slot, window);
+            }
         }
     }
 

@@ -146,6 +146,9 @@ impl Engine {
             }
         };
         let (grant, worth, tokens) = grant;
+        if grant.hold.is_some() {
+            self.meters().held();
+        }
         let at = live.account.latest();
         let ask = ask_of(wanted, route, &bound, worth, charged);
         let views = live.account.views(&ask, at);
@@ -176,6 +179,8 @@ impl Engine {
             views,
             available,
             clamped,
+            claim: None,
+            keep: None,
         }))
     }
 

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use weir_core::account::Account;
+use weir_core::account::{Account, Owner};
 use weir_core::entitlement::Applied;
 use weir_core::id::{AccountId, KeyId, PolicyNumber, Seq};
 use weir_core::key::Key;
+use weir_core::limit::{LimitId, Rule};
+use weir_core::money::Nano;
 use weir_core::plan::{Boost, Limit};
 use weir_core::price::Contract;
 use weir_core::time::Timestamp;
@@ -43,6 +45,8 @@ pub(crate) struct Live {
     pub(crate) own: Vec<Limit>,
     pub(crate) boosts: Vec<(Boost, BoostRecord)>,
     pub(crate) contract: Option<Arc<Contract>>,
+    /// The credit line: its own, and while its contract is in force that of the contract.
+    pub(crate) lines: (Nano, Option<Nano>),
     /// What was used of each price in the present billing period.
     pub(crate) totals: Totals,
     /// The last entry of the account in the ledger.
@@ -91,6 +95,23 @@ pub struct KeyState {
     pub own: Vec<Limit>,
     /// All limits that count its calls beside the account's.
     pub limits: Box<[Applied]>,
+}
+
+impl Live {
+    /// The limit of that name of the account or of one of its keys, and its rule.
+    pub(crate) fn rule(&self, owner: Owner, name: &str) -> Option<(LimitId, Rule)> {
+        let find = |limits: &[Applied]| {
+            let known = limits.iter().find(|applied| applied.limit.name == name);
+            known.map(|applied| (applied.limit.id, applied.limit.rule.clone()))
+        };
+        match owner {
+            Owner::Account => find(self.account.entitlement.listed()),
+            Owner::Key(id) => {
+                let key = self.keys.iter().find(|key| key.id == id)?;
+                find(&key.state.load().limits)
+            }
+        }
+    }
 }
 
 impl Totals {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use weir_core::wallet::Insufficient;
 use weir_store::error::CommitError;
 
 /// Why a change through the API is not made; nothing was changed.
@@ -24,6 +25,9 @@ pub enum ChangeError {
     /// The resource is at another revision than the caller expects.
     #[error("the resource has changed meanwhile")]
     Stale,
+    /// The wallet does not cover it.
+    #[error("the wallet does not cover it")]
+    Credits(#[source] Insufficient),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,

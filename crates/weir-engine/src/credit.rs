@@ -89,11 +89,24 @@ impl Engine {
         new: &NewCredit,
     ) -> Result<Posted, ChangeError> {
         let _turn = self.changes.lock().await;
-        if let Some((source, id)) = &new.once
-            && self.taken_before(source, id).await?
-        {
-            return Err(ChangeError::Conflict(format!("{source} {id} was taken before")));
+        let mut more = Vec::new();
+        if let Some((source, id)) = &new.once {
+            if self.taken_before(source, id).await? {
+                return Err(ChangeError::Conflict(format!("{source} {id} was taken before")));
+            }
+            let (source, id) = (source.as_str().into(), id.as_str().into());
+            more.push(Op::Once(Once { source, id, at: self.now() }));
         }
+        self.post_credit_in_turn(cell, new, more).await
+    }
+
+    /// The same for one who has the turn to change things, with more that is to be durable with it.
+    pub(crate) async fn post_credit_in_turn(
+        &self,
+        cell: &Arc<AccountCell>,
+        new: &NewCredit,
+        more: Vec<Op>,
+    ) -> Result<Posted, ChangeError> {
         let (commit, posting, reserved) = {
             let mut live = cell.live.lock();
             self.sound(cell)?;
@@ -119,7 +132,8 @@ impl Engine {
             // It is in the books, but nothing may be spent of it before the disk has it.
             let reserved = wallet.restore_hold(posting.amount, now);
             live.last_entry = posting.seq;
-            let mut ops = self.credit_ops(cell, new, &posting, now);
+            let mut ops = self.credit_ops(cell, new, &posting);
+            ops.extend(more);
             ops.extend(told);
             (turn.commit(Urgency::Fresh, ops), posting, reserved)
         };
@@ -139,23 +153,12 @@ impl Engine {
         Ok(Posted { entry: posting.seq, balance: posting.balance, available })
     }
 
-    /// What is written of a credit: its entry, the fact that it counts once, who posted it, and
-    /// that it came.
-    fn credit_ops(
-        &self,
-        cell: &AccountCell,
-        new: &NewCredit,
-        posting: &Posting,
-        now: Timestamp,
-    ) -> Vec<Op> {
+    /// What is written of a credit: its entry, who posted it, and that it came.
+    fn credit_ops(&self, cell: &AccountCell, new: &NewCredit, posting: &Posting) -> Vec<Op> {
         let policy = self.policy.load().number();
         let note = new.note.as_deref();
         let entry = posting.clone().into_entry(cell.id, &new.reference, policy, note, None);
         let mut ops = vec![Op::Append(entry)];
-        if let Some((source, id)) = &new.once {
-            let (source, id) = (source.as_str().into(), id.as_str().into());
-            ops.push(Op::Once(Once { source, id, at: now }));
-        }
         ops.extend(self.audit(Change {
             action: audited_as(new.kind),
             subject: posting.seq.to_string(),

@@ -24,6 +24,8 @@ use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::journal::Journal;
+use crate::meters::Meters;
+use crate::open_hold::OpenHolds;
 use crate::operators::AdminKeys;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
@@ -56,6 +58,7 @@ pub struct Engine {
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
+    pub(crate) open_holds: OpenHolds,
     pub(crate) boost_edges: BoostEdges,
     pub(crate) admin_keys: AdminKeys,
     /// What is written behind is written by one thread at a time.
@@ -63,6 +66,7 @@ pub struct Engine {
     guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
+    meters: Meters,
 }
 
 /// The policy they are worked out from, and the entitlements by plan.
@@ -114,12 +118,14 @@ impl Engine {
             webhooks: Webhooks::default(),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
+            open_holds: OpenHolds::default(),
             boost_edges: BoostEdges::default(),
             admin_keys: AdminKeys::default(),
             behind: Mutex::default(),
             guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),
+            meters: Meters::default(),
         }
     }
 
@@ -201,6 +207,11 @@ impl Engine {
         self.running.count()
     }
 
+    /// What is counted for the operator's metrics.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
     /// All debt that was ever taken on since the process started.
     pub fn debt_total(&self) -> Nano {
         Nano::new(i64::try_from(self.debt_nano.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
@@ -240,6 +251,7 @@ impl Engine {
             return false;
         }
         let now = live.account.observe(clock);
+        settle_line(live, now);
         let policy = self.policy.load();
         if live.policy == policy.number() && now < live.account.entitlement.valid_until() {
             return true;
@@ -304,6 +316,19 @@ impl Engine {
     /// What the account used of a price in the present billing period.
     pub(crate) fn totals(&self, live: &Live, price: Option<&str>, now: Timestamp) -> Usage {
         price.map_or(Usage::NONE, |price| live.totals.of(price, Period::Month.start(now)))
+    }
+}
+
+/// Puts the credit line in force that holds at this time.
+pub(crate) fn settle_line(live: &mut Live, now: Timestamp) {
+    let (own, of_contract) = live.lines;
+    let in_force = live.contract.as_ref().is_some_and(|contract| contract.is_in_force(now));
+    let line = of_contract.filter(|_| in_force).unwrap_or(own);
+    // Both were checked when they were taken.
+    if line != live.account.wallet.credit_line()
+        && live.account.wallet.set_credit_line(line).is_err()
+    {
+        tracing::error!("a credit line was accepted but does not fit the wallet");
     }
 }
 

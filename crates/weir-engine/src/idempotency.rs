@@ -1,6 +1,7 @@
 //! Idempotency keys: a repeated request takes effect once and gets the first answer again.
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use weir_core::id::AccountId;
 use weir_core::time::{Span, Timestamp};
 use weir_store::error::CommitError;
@@ -72,11 +73,7 @@ impl Engine {
             return Ok(Claimed::Mismatch);
         }
         match found.answer {
-            Some(answer) => Ok(Claimed::Done(Kept {
-                status: answer.status,
-                headers: serde_json::from_str(&answer.headers).unwrap_or_default(),
-                body: answer.body.map(Into::into),
-            })),
+            Some(answer) => Ok(Claimed::Done(answer.into())),
             None if found.created_at < self.started_at => self.take_over(claim).await,
             None => Ok(Claimed::Running),
         }
@@ -88,13 +85,7 @@ impl Engine {
     ///
     /// [`ChangeError`] where the store fails.
     pub async fn keep_answer(&self, claim: Claim, kept: Kept) -> Result<(), ChangeError> {
-        let answer = Answer {
-            status: kept.status,
-            headers: Value::Object(kept.headers).to_string(),
-            body: kept.body.map(Into::into),
-        };
-        let row = claim.row(Some(answer));
-        self.journal.commit(Urgency::Settlement, vec![Op::Answer(row)]).await?;
+        self.journal.commit(Urgency::Settlement, vec![claim.answered(kept)]).await?;
         Ok(())
     }
 
@@ -104,8 +95,35 @@ impl Engine {
     ///
     /// [`ChangeError`] where the store fails.
     pub async fn release(&self, claim: Claim) -> Result<(), ChangeError> {
-        self.journal.commit(Urgency::Settlement, vec![Op::Release(claim.key)]).await?;
+        self.journal.commit(Urgency::Settlement, vec![claim.released()]).await?;
         Ok(())
+    }
+
+    /// What became of a key before, without taking it: cheap, so that calls that are refused
+    /// anyway leave no trace on the disk. `None`: nothing, it is free.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] where the store fails.
+    pub async fn claimed_before(
+        &self,
+        owner: AccountId,
+        key: &str,
+        fingerprint: &[u8],
+    ) -> Result<Option<Claimed>, ChangeError> {
+        let key = IdempotencyKey { account: owner, key: key.into() };
+        let Some(found) = self.read(move |reader| reader.idempotency(&key)).await? else {
+            return Ok(None);
+        };
+        if found.expires_at <= self.now() {
+            return Ok(None);
+        }
+        Ok(match found.answer {
+            _ if *found.fingerprint != *fingerprint => Some(Claimed::Mismatch),
+            Some(answer) => Some(Claimed::Done(answer.into())),
+            None if found.created_at < self.started_at => None,
+            None => Some(Claimed::Running),
+        })
     }
 
     async fn take_over(&self, claim: Claim) -> Result<Claimed, ChangeError> {
@@ -123,7 +141,42 @@ impl Engine {
     }
 }
 
+impl From<Answer> for Kept {
+    fn from(answer: Answer) -> Self {
+        Self {
+            status: answer.status,
+            headers: serde_json::from_str(&answer.headers).unwrap_or_default(),
+            body: answer.body.map(Into::into),
+        }
+    }
+}
+
+/// The digest of what a request consists of; it depends on where the parts begin.
+pub fn fingerprint(parts: &[&[u8]]) -> Box<[u8]> {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        digest.update(part);
+    }
+    digest.finalize().as_slice().into()
+}
+
 impl Claim {
+    /// Keeps the answer for a day, in the batch that makes its effects durable.
+    pub(crate) fn answered(&self, kept: Kept) -> Op {
+        let answer = Answer {
+            status: kept.status,
+            headers: Value::Object(kept.headers).to_string(),
+            body: kept.body.map(Into::into),
+        };
+        Op::Answer(self.row(Some(answer)))
+    }
+
+    /// Frees the key.
+    pub(crate) fn released(self) -> Op {
+        Op::Release(self.key)
+    }
+
     fn row(&self, answer: Option<Answer>) -> Idempotency {
         Idempotency {
             key: self.key.clone(),

@@ -18,6 +18,8 @@ pub mod tally;
 
 pub mod watch;
 
+pub mod meters;
+
 mod journal;
 mod running;
 
@@ -28,6 +30,9 @@ pub mod webhook;
 
 pub mod cell;
 
+pub mod contracts;
+pub mod open_hold;
+
 pub mod engine;
 
 mod event;
@@ -35,13 +40,13 @@ mod snapshot;
 
 pub mod alerts;
 
+pub mod idempotency;
 mod posting;
 
 pub mod ticket;
 
 pub mod call;
 
-pub mod idempotency;
 pub mod look;
 pub mod outbox;
 mod tell;
@@ -52,13 +57,19 @@ pub mod webhooks;
 pub mod accounts;
 pub mod boosts;
 pub mod credit;
+pub mod holds;
 pub mod keys;
+pub mod payments;
+pub mod refunds;
+pub mod statements;
 
 pub mod increases;
 pub mod operators;
 
 mod mend;
 mod recover;
+
+mod counted;
 
 pub mod behind;
 

@@ -24,6 +24,8 @@ pub(crate) struct ChargePosting<'a> {
     pub(crate) reference: &'a str,
     pub(crate) policy: PolicyNumber,
     pub(crate) running: Option<&'a Arc<Running>>,
+    /// What becomes durable together with the charge.
+    pub(crate) beside: Option<Op>,
     /// How it is counted for analytics.
     pub(crate) counted: Counted<'a>,
     pub(crate) at: Timestamp,
@@ -39,6 +41,7 @@ impl Engine {
     ) -> Option<Commit> {
         let account = live.account.id;
         let mut ops = Vec::with_capacity(2);
+        ops.extend(posting.beside);
         if let Some(running) = posting.running {
             self.running.end(running.call);
             ops.push(Op::DropCheckpoint(running.call));

@@ -13,10 +13,12 @@ use weir_core::time::Timestamp;
 use weir_core::usage::{Meter, Usage};
 use weir_core::wallet::Hold;
 use weir_store::commit::Commit;
-use weir_store::op::CallId;
+use weir_store::op::{CallId, Urgency};
 
 use crate::cell::{KeyCell, KeyState, Live};
+use crate::change::ChangeError;
 use crate::engine::Engine;
+use crate::idempotency::{Claim, Claimed, Kept};
 use crate::posting::ChargePosting;
 use crate::running::Running;
 use crate::tally::Counted;
@@ -50,6 +52,25 @@ pub(crate) struct Open {
     pub(crate) views: Views,
     pub(crate) available: Option<Nano>,
     pub(crate) clamped: Option<u64>,
+    /// The idempotency key that the call was made under.
+    pub(crate) claim: Option<Claim>,
+    pub(crate) keep: Option<Keep>,
+}
+
+/// Makes the answer that is kept under an idempotency key, once the charge is known.
+pub struct Keep(Box<dyn FnOnce(Nano) -> Kept + Send + Sync>);
+
+impl Keep {
+    /// From what the charge is told to.
+    pub fn new(make: impl FnOnce(Nano) -> Kept + Send + Sync + 'static) -> Self {
+        Self(Box::new(make))
+    }
+}
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keep")
+    }
 }
 
 /// The credit does not cover more output.
@@ -160,6 +181,40 @@ impl Ticket {
         ));
         open.engine.running().begin(&running);
         open.running = Some(running);
+    }
+
+    /// Takes an idempotency key for the call: to be asked before it is sent. `None`: it is taken,
+    /// and resolved together with the call; else the call is not to be made.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] where the store fails.
+    pub async fn claim(
+        &mut self,
+        key: &str,
+        fingerprint: &[u8],
+    ) -> Result<Option<Claimed>, ChangeError> {
+        let Some(open) = self.0.as_deref_mut() else { return Ok(None) };
+        let (engine, owner) = (Arc::clone(&open.engine), open.key.account.id);
+        match engine.claim(owner, key, fingerprint).await? {
+            Claimed::Fresh(claim) => {
+                open.claim = Some(claim);
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
+    }
+
+    /// Whether it was made under an idempotency key, so that its answer is to be kept.
+    pub fn is_claimed(&self) -> bool {
+        self.open().claim.is_some()
+    }
+
+    /// Says how the answer is made that is kept if the call is charged as a whole.
+    pub fn keep(&mut self, keep: Keep) {
+        if let Some(open) = self.0.as_deref_mut() {
+            open.keep = Some(keep);
+        }
     }
 
     /// Notes what was produced so far and renews the hold where that nears what is held.
@@ -297,7 +352,14 @@ impl Open {
     }
 
     fn void(mut self: Box<Self>) -> Option<Voided> {
+        if let Some(claim) = self.claim.take() {
+            // Whoever repeats the call at once may still be told that it is running.
+            drop(self.engine.journal.commit(Urgency::Settlement, vec![claim.released()]));
+        }
         let grant = std::mem::take(&mut self.grant);
+        if grant.hold.is_some() {
+            self.engine.meters().released();
+        }
         let route = self.route()?;
         let mut live = self.key.account.live.lock();
         let state = self.key.state.load_full();
@@ -336,14 +398,23 @@ impl Open {
             at: now,
         };
         let hold = self.grant.hold.take();
-        let counted = self.counted(&bill, outcome, now);
-        engine.watchers.tell(&counted);
+        let charged = if hold.is_some() { bill.amount } else { Nano::ZERO };
+        let model = self.model.as_deref().unwrap_or_default();
+        engine.meters().settled(&self.policy, model, &bill.usage, charged);
+        engine.watchers.tell(&self.counted(&bill, outcome, now));
         if let Some(hold) = hold {
-            let posting = self.posting(&bill, hold.amount(), counted);
+            engine.meters().released();
+            let keep = self.keep.take().filter(|_| !bill.free && !outcome.cut);
+            let beside = self.claim.take().map(|claim| match keep {
+                Some(keep) => claim.answered(keep.0(bill.amount)),
+                None => claim.released(),
+            });
+            let counted = self.counted(&bill, outcome, now);
+            let posting = ChargePosting { beside, ..self.posting(&bill, hold.amount(), counted) };
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);
         } else {
-            engine.tallies.count(&counted);
+            engine.tallies.count(&self.counted(&bill, outcome, now));
         }
         settled.available = charged_available(&live, now);
         if let Some(route) = self.route() {
@@ -366,6 +437,7 @@ impl Open {
             reference: &self.request_id,
             policy: self.policy.number(),
             running: self.running.as_ref(),
+            beside: None,
             at: counted.at,
             counted,
         }

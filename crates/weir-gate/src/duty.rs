@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
 use weir_core::usage::{Meter, Usage};
+use weir_engine::change::ChangeError;
 use weir_engine::clock::instant;
-use weir_engine::ticket::{Exhausted, Outcome, Settled, Ticket, Voided};
+use weir_engine::idempotency::Claimed;
+use weir_engine::ticket::{Exhausted, Keep, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::{Code, Links};
 
+use crate::idempotency::{Once, Recording};
+use crate::meters::GateMeters;
 use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::tally::{Shape, Tallied};
@@ -21,10 +25,11 @@ use crate::waiting::Seat;
 /// What is known of a call once it is admitted.
 #[derive(Debug)]
 pub(crate) struct Facts {
+    pub(crate) meters: Arc<GateMeters>,
     pub(crate) request_id: String,
     pub(crate) dialect: Dialect,
     pub(crate) links: Arc<Links>,
-    pub(crate) top_up_url: Option<String>,
+    pub(crate) top_up_url: Option<Arc<str>>,
     /// When it arrived.
     pub(crate) arrived: Instant,
     /// Where its usage is read.
@@ -44,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) body_fault: BodyFault,
     /// The most bytes that a client's body may have.
     pub(crate) body_bytes_max: u64,
+    /// The idempotency key under which it is made.
+    pub(crate) once: Option<Once>,
 }
 
 /// The duty to settle, together with what tells whether anything was sent.
@@ -93,6 +100,21 @@ impl Duty {
         self.ticket.as_mut().map_or(Ok(()), |ticket| ticket.produced(usage))
     }
 
+    /// Takes an idempotency key; the answer if the call is not to be made.
+    pub(crate) async fn claim(&mut self, once: &Once) -> Result<Option<Claimed>, ChangeError> {
+        match &mut self.ticket {
+            Some(ticket) => ticket.claim(&once.key, &once.fingerprint).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Says how the answer is made that is kept under the idempotency key.
+    pub(crate) fn keep(&mut self, keep: Keep) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.keep(keep);
+        }
+    }
+
     /// The output bound that must be forwarded instead of the client's, if any.
     pub(crate) fn forwarded_bound(&self) -> Option<u64> {
         self.ticket.as_ref().and_then(Ticket::clamped_output)
@@ -133,6 +155,14 @@ impl Facts {
         }
     }
 
+    /// Waits until a charge is durable, or is known not to be recorded.
+    pub(crate) async fn durable<T>(&self, commit: impl Future<Output = T>) -> T {
+        let began = instant();
+        let outcome = commit.await;
+        self.meters.commits.observe(instant().duration_since(began));
+        outcome
+    }
+
     pub(crate) fn latency_ms(&self) -> u64 {
         let passed = instant().duration_since(self.arrived).as_millis();
         u64::try_from(passed).unwrap_or(u64::MAX)
@@ -141,6 +171,12 @@ impl Facts {
     /// Usage with the prompt in it, estimated where nobody told.
     pub(crate) fn with_input(&self, usage: Usage) -> Usage {
         if usage.input() > 0 { usage } else { usage.with(Meter::InputTokens, self.input_tokens) }
+    }
+
+    /// Begins to record an answer that is to be given again.
+    pub(crate) fn recording(&self, status: StatusCode, headers: &HeaderMap) -> Option<Recording> {
+        let once = self.once.as_ref()?;
+        Some(Recording::new(status, headers, once.body_bytes_max))
     }
 
     /// How a call ended whose answer had this status and came to its end.

@@ -50,7 +50,14 @@ pub fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn new_request_id() -> String {
-    format!("req_{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..))
+    let mut id = String::with_capacity(28);
+    id.push_str("req_");
+    let drawn = u128::from(fastrand::u64(..)) << 32 | u128::from(fastrand::u32(..));
+    for place in (0..24_u32).rev() {
+        let digit = drawn >> (place * 4) & 0xf;
+        id.push(char::from_digit(u32::try_from(digit).unwrap_or(0), 16).unwrap_or('0'));
+    }
+    id
 }
 
 #[cfg(test)]

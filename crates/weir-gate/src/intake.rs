@@ -15,6 +15,7 @@ use weir_wire::error::Code;
 
 use crate::ask::{Ask, Endpoint, Unreadable, ask_multipart};
 use crate::handler::RequestBody;
+use crate::idempotency::Once;
 use crate::out_body::{Fault, OutBody};
 use crate::refuse::{Context, Failure};
 
@@ -33,6 +34,8 @@ pub(crate) struct Taken {
     /// The bytes, if they were read.
     pub(crate) bytes: Option<Bytes>,
     pub(crate) ask: Option<Ask>,
+    /// The idempotency key under which the call is to be made.
+    pub(crate) once: Option<Once>,
 }
 
 /// How large a call may become.
@@ -51,13 +54,15 @@ impl Intake {
         Self { body_bytes_max, budget }
     }
 
-    /// Reads the body where its members decide something, else prepares to pass it on.
+    /// Reads the body where its members decide something or it is asked for `whole`, else prepares
+    /// to pass it on.
     pub(crate) async fn take(
         &self,
         parts: &Parts,
         route: &Route,
         context: &Context<'_>,
         body: RequestBody,
+        whole: bool,
     ) -> Result<Taken, Failure> {
         let max = self.body_bytes_max;
         let too_large = || body_failure(context, Fault::TooLarge, max);
@@ -69,8 +74,14 @@ impl Intake {
             return without_body(route, context, body);
         }
         let limit = usize::try_from(max).unwrap_or(usize::MAX);
-        if !reads_body(route) {
-            return Ok(Taken { body: OutBody::passed(body, limit), bytes: None, ask: None });
+        let reads = reads_body(route);
+        if !reads && !whole {
+            return Ok(Taken {
+                body: OutBody::passed(body, limit),
+                bytes: None,
+                ask: None,
+                once: None,
+            });
         }
         let _share = self.buffer_share(&body, max, context).await?;
         let collected = Limited::new(body, limit).collect().await;
@@ -78,9 +89,13 @@ impl Intake {
             Ok(collected) => collected.to_bytes(),
             Err(error) => return Err(body_failure(context, Fault::of(&error), max)),
         };
-        let ask = read_ask(parts, route, &bytes).map_err(|why| context.unreadable(&why))?;
+        let ask = if reads {
+            read_ask(parts, route, &bytes).map_err(|why| context.unreadable(&why))?
+        } else {
+            None
+        };
         let body = OutBody::whole(bytes.clone());
-        Ok(Taken { body, bytes: Some(bytes), ask })
+        Ok(Taken { body, bytes: Some(bytes), ask, once: None })
     }
 
     /// Waits for a share of the memory that bodies may take while they are read.
@@ -141,7 +156,7 @@ fn without_body(route: &Route, context: &Context<'_>, body: OutBody) -> Result<T
     if route.price == RoutePrice::ByModel && route.usage != UsageSource::None {
         return Err(context.unknown_model(""));
     }
-    Ok(Taken { body, bytes: None, ask: None })
+    Ok(Taken { body, bytes: None, ask: None, once: None })
 }
 
 /// Whether the body decides something: the price, or what the answer will use.

@@ -12,15 +12,17 @@ use weir_core::admit::Views;
 use weir_core::ledger::Flags;
 use weir_core::money::Nano;
 use weir_core::policy::OnDisconnect;
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
 use weir_core::usage::Usage;
-use weir_engine::ticket::{Outcome, Ticket, Voided};
+use weir_engine::clock::instant;
+use weir_engine::ticket::{Keep, Outcome, Ticket, Voided};
 use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
 use crate::duty::{Duty, Facts, chain};
 use crate::head::strip_upstream_headers;
+use crate::idempotency::{Once, answer_again};
 use crate::intake::body_failure;
 use crate::limit_headers;
 use crate::out_body::OutBody;
@@ -45,6 +47,13 @@ impl Job {
         gone: oneshot::Receiver<()>,
         streams: bool,
     ) -> Result<Answer, Failure> {
+        if let Some(once) = self.facts.once.clone()
+            && let Some(again) = self.claim(&once).await?
+        {
+            return Ok(again);
+        }
+        let called = instant();
+        self.facts.meters.overhead.observe(called.duration_since(self.facts.arrived));
         let sending = self.upstream.send(request, &self.duty.mark);
         let stops = streams && self.facts.on_disconnect == OnDisconnect::Stop;
         let sent = tokio::select! {
@@ -55,6 +64,7 @@ impl Job {
             Ok(response) => response,
             Err(error) => return Err(self.failed(&error).await),
         };
+        self.facts.meters.upstream.observe(instant().duration_since(called));
         let (mut head, body) = response.into_parts();
         strip_upstream_headers(head.status, &mut head.headers);
         let carrier = self.facts.usage_header.as_deref();
@@ -66,6 +76,44 @@ impl Job {
             return Ok(self.stream(head, body, tally));
         }
         self.body(head, body, tally).await
+    }
+
+    /// Takes the idempotency key; the first answer again if the call is not to be made.
+    async fn claim(&mut self, once: &Once) -> Result<Option<Answer>, Failure> {
+        let claimed = self.duty.claim(once).await;
+        if let Ok(None) = claimed {
+            return Ok(None);
+        }
+        let voided = self.duty.void();
+        let context = self.facts.context();
+        let dialect = self.facts.dialect;
+        let failure = match claimed {
+            Ok(Some(claimed)) => match answer_again(claimed, &context) {
+                Ok(mut answer) => {
+                    if let Some(Voided { views, available, at }) = &voided {
+                        Standing { views, at: *at, available: *available, charge: None }.write(
+                            answer.headers_mut(),
+                            dialect,
+                            None,
+                        );
+                    }
+                    return Ok(Some(answer));
+                }
+                Err(failure) => failure,
+            },
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "an idempotency key cannot be taken");
+                let detail = "The Idempotency-Key cannot be recorded at the moment.";
+                context.fail(Code::StoreUnavailable, detail).retry(Span::from_secs(5))
+            }
+        };
+        Err(match voided {
+            Some(Voided { views, available, at }) => {
+                failure.limits(&views, dialect, at).wallet(available)
+            }
+            None => failure,
+        })
     }
 
     fn client_went(&mut self) -> Failure {
@@ -139,7 +187,7 @@ impl Job {
     async fn settled_failure(&mut self, failure: Failure, outcome: &Outcome) -> Failure {
         let Some(settled) = self.duty.settle(outcome) else { return failure };
         if let Some(commit) = settled.commit
-            && commit.await.is_err()
+            && self.facts.durable(commit).await.is_err()
         {
             return self.facts.store_failure();
         }
@@ -151,6 +199,7 @@ impl Job {
         let (sender, receiver) = mpsc::channel(RELAY_PIECES);
         let mut answer = head.map(|()| AnswerBody::Fed(receiver, SizeHint::default()));
         answer.headers_mut().remove(header::CONTENT_LENGTH);
+        let recording = self.facts.recording(answer.status(), answer.headers());
         if let Some(ticket) = self.duty.ticket() {
             let standing = Standing {
                 views: ticket.views(),
@@ -161,7 +210,8 @@ impl Job {
             standing.write(answer.headers_mut(), self.facts.dialect, ticket.clamped_output());
         }
         let status = answer.status();
-        tokio::spawn(relay::stream(self.facts, self.duty, status, body, tally, sender));
+        let begun = relay::Begun { status, tally, recording };
+        tokio::spawn(relay::stream(self.facts, self.duty, begun, body, sender));
         answer
     }
 
@@ -195,11 +245,18 @@ impl Job {
         }
         tally.lasted(self.facts.latency_ms());
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
-        let settled = self.duty.settle(&outcome);
         let mut bytes = collected.into_bytes();
+        if let Some(mut recording) = self.facts.recording(status, head.headers()) {
+            recording.push(&bytes);
+            let tell_cost = self.facts.tell_cost;
+            let keep =
+                move |charge| recording.finish(Some(charge).filter(|_| tell_cost), Some(charge));
+            self.duty.keep(Keep::new(keep));
+        }
+        let settled = self.duty.settle(&outcome);
         if let Some(settled) = settled {
             if let Some(commit) = settled.commit
-                && commit.await.is_err()
+                && self.facts.durable(commit).await.is_err()
             {
                 return Err(self.facts.store_failure());
             }
@@ -241,6 +298,10 @@ impl Job {
         let (sender, receiver) = mpsc::channel(RELAY_PIECES);
         let hint = length_of(&head);
         let status = head.status();
+        let mut recording = self.facts.recording(status, head.headers());
+        if let Some(recording) = &mut recording {
+            collected.pieces.iter().for_each(|piece| recording.push(piece));
+        }
         if let Some(ticket) = self.duty.ticket() {
             let (views, at, available) = (ticket.views(), ticket.at(), ticket.available());
             let clamped = ticket.clamped_output();
@@ -251,7 +312,8 @@ impl Job {
             );
         }
         let length = hint.exact();
-        let rest = relay::Rest { begun: collected.pieces, length, status, tally, sender };
+        let begun = relay::Begun { status, tally, recording };
+        let rest = relay::Rest { pieces: collected.pieces, length, begun, sender };
         tokio::spawn(relay::body(self.facts, self.duty, body, rest));
         head.map(|()| AnswerBody::Fed(receiver, hint))
     }

@@ -282,7 +282,8 @@ impl<'a> Text<'a> {
     /// The text with its escapes resolved; a lone surrogate, or broken UTF-8, becomes U+FFFD.
     pub(crate) fn decode(&self) -> Cow<'a, str> {
         if !self.escaped {
-            return String::from_utf8_lossy(self.raw);
+            let sound = std::str::from_utf8(self.raw).map(Cow::Borrowed);
+            return sound.unwrap_or_else(|_| String::from_utf8_lossy(self.raw));
         }
         let mut text = Vec::with_capacity(self.raw.len());
         let mut rest = self.raw;

@@ -8,6 +8,8 @@
 
 pub mod settings;
 
+pub mod meters;
+
 pub mod framing;
 pub mod head;
 pub mod idle_body;
@@ -44,6 +46,8 @@ pub mod refuse;
 pub mod answer;
 pub mod out_body;
 
+mod idempotency;
+
 mod duty;
 
 mod intake;
@@ -53,3 +57,5 @@ mod relay;
 mod job;
 
 pub mod pipeline;
+
+pub mod gate;

@@ -4,8 +4,7 @@
 //! (draft-ietf-httpapi-ratelimit-headers-11) tell all; `x-ratelimit-*-requests` and `-tokens` are
 //! OpenAI's.
 
-use std::fmt::Write;
-
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use weir_core::admit::LimitView;
 use weir_core::limit::{Algorithm, Unit};
@@ -23,13 +22,21 @@ pub fn write(
     openai: bool,
     now: Timestamp,
 ) {
-    let mut text = String::with_capacity(96);
+    headers.reserve(HEADERS_MAX);
     let nearest = refused.or_else(|| nearest(views, Unit::Requests));
     match nearest.and_then(|view| view.now.limit.map(|limit| (view, limit))) {
         Some((view, limit)) => {
+            headers.insert(&LIMIT, limit.into());
+            headers.insert(&REMAINING, view.now.remaining.min(limit).into());
+            headers.insert(&RESET, view.now.reset_at.max(now).secs_ceil().into());
+            headers.insert(&WINDOW, view.now.window.secs_ceil().into());
+        }
+        None if views.iter().all(|view| view.now.limit.is_none()) => {
+            headers.insert(&UNLIMITED, HeaderValue::from_static("true"));
             let window = view.now.window.secs_ceil();
-            put(headers, header::X_RATELIMIT_LIMIT, &mut text, limit);
-            put(headers, header::X_RATELIMIT_REMAINING, &mut text, view.now.remaining.min(limit));
+            let remaining = told(view.unit, view.now.remaining.min(limit));
+            put(headers, header::X_RATELIMIT_LIMIT, &mut text, told(view.unit, limit));
+            put(headers, header::X_RATELIMIT_REMAINING, &mut text, remaining);
             put(
                 headers,
                 header::X_RATELIMIT_RESET,
@@ -38,7 +45,7 @@ pub fn write(
             );
             put(headers, header::X_RATELIMIT_WINDOW, &mut text, window);
         }
-        None if views.iter().all(|view| view.now.limit.is_none()) => {
+        None if views.iter().all(|view| view.now.limit.is_none() || view.shadow) => {
             insert(headers, header::X_RATELIMIT_UNLIMITED, "true");
         }
         None => {}
@@ -64,23 +71,28 @@ fn nearest(views: &[LimitView], unit: Unit) -> Option<&LimitView> {
 }
 
 fn standard(headers: &mut HeaderMap, views: &[LimitView], now: Timestamp) {
-    let mut policy = String::with_capacity(views.len() * 32);
-    let mut state = String::with_capacity(views.len() * 32);
+    let mut policy = String::with_capacity(views.len() * 40);
+    let mut state = String::with_capacity(views.len() * 40);
     for view in views.iter().filter(|view| !view.shadow) {
         let Some(limit) = view.now.limit else { continue };
-        let separator = if policy.is_empty() { "" } else { ", " };
-        let (limit, remaining) = (told(view.unit, limit), told(view.unit, view.now.remaining));
-        let name = Quoted(view.name);
-        let reset = view.now.reset_at.since(now).secs_ceil();
-        // Writing to a String cannot fail.
-        let _ = write!(policy, "{separator}{name};q={limit}");
-        let _ = if view.algorithm == Algorithm::Concurrency {
+        if !policy.is_empty() {
+            policy.push_str(", ");
+            state.push_str(", ");
+        }
+        quote(&mut policy, view.name);
+        quote(&mut state, view.name);
+        policy.push_str(";q=");
+        number(&mut policy, told(view.unit, limit));
+        state.push_str(";r=");
+        number(&mut state, told(view.unit, view.now.remaining));
+        if view.algorithm == Algorithm::Concurrency {
             policy.push_str(";qu=\"concurrent-requests\"");
-            write!(state, "{separator}{name};r={remaining}")
         } else {
-            let _ = write!(policy, ";w={}", view.now.window.secs_ceil().max(1));
-            write!(state, "{separator}{name};r={remaining};t={reset}")
-        };
+            policy.push_str(";w=");
+            number(&mut policy, seconds(view.now.window.secs_ceil().max(1)));
+            state.push_str(";t=");
+            number(&mut state, seconds(view.now.reset_at.since(now).secs_ceil()));
+        }
         match view.unit {
             Unit::Requests => {}
             Unit::Tokens => policy.push_str(";weir-unit=\"tokens\""),
@@ -88,19 +100,18 @@ fn standard(headers: &mut HeaderMap, views: &[LimitView], now: Timestamp) {
         }
     }
     if !policy.is_empty() {
-        insert(headers, header::RATELIMIT_POLICY, &policy);
-        insert(headers, header::RATELIMIT, &state);
+        put(headers, &POLICY, policy);
+        put(headers, &STATE, state);
     }
 }
 
 fn openai_names(headers: &mut HeaderMap, views: &[LimitView], now: Timestamp) {
     for (unit, names) in [(Unit::Requests, &OPENAI_REQUESTS), (Unit::Tokens, &OPENAI_TOKENS)] {
-        let [limit, remaining, reset] = *names;
+        let [limit, remaining, reset] = names;
         let Some(view) = nearest(views, unit) else { continue };
-        let mut text = String::with_capacity(16);
-        put(headers, limit, &mut text, view.now.limit.unwrap_or(0));
-        put(headers, remaining, &mut text, view.now.remaining);
-        insert(headers, reset, &go_duration(view.now.reset_at.since(now).millis_ceil()));
+        headers.insert(limit, view.now.limit.unwrap_or(0).into());
+        headers.insert(remaining, view.now.remaining.into());
+        put(headers, reset, go_duration(view.now.reset_at.since(now).millis_ceil()));
     }
 }
 
@@ -124,32 +135,39 @@ fn told(unit: Unit, amount: u64) -> u64 {
     .min(999_999_999_999_999)
 }
 
-/// A structured-field string (RFC 9651): ASCII, quotes and backslashes escaped.
-struct Quoted<'a>(&'a str);
-
-impl std::fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_char('"')?;
-        for letter in self.0.chars() {
+/// Writes a structured-field string (RFC 9651): ASCII, quotes and backslashes escaped.
+fn quote(text: &mut String, name: &str) {
+    text.push('"');
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        text.push_str(name);
+    } else {
+        for letter in name.chars() {
             match letter {
-                '"' | '\\' => write!(f, "\\{letter}")?,
-                ' '..='~' => f.write_char(letter)?,
-                _ => f.write_char('?')?,
+                '"' | '\\' => text.extend(['\\', letter]),
+                ' '..='~' => text.push(letter),
+                _ => text.push('?'),
             }
         }
-        f.write_char('"')
     }
+    text.push('"');
 }
 
-fn put(
-    headers: &mut HeaderMap,
-    name: &'static str,
-    text: &mut String,
-    value: impl std::fmt::Display,
-) {
-    text.clear();
-    let _ = write!(text, "{value}"); // writing to a String cannot fail
-    insert(headers, name, text);
+/// Writes a number: a call tells a dozen, and the formatting machinery costs more than the digits.
+fn number(text: &mut String, value: u64) {
+    if value >= 10 {
+        number(text, value / 10);
+    }
+    text.push(char::from(b'0' + u8::try_from(value % 10).unwrap_or(0)));
+}
+
+fn seconds(signed: i64) -> u64 {
+    u64::try_from(signed).unwrap_or(0)
+}
+
+fn put(headers: &mut HeaderMap, name: &'static HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
+        headers.insert(name, value);
+    }
 }
 
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
@@ -158,7 +176,31 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
+static LIMIT: HeaderName = HeaderName::from_static(header::X_RATELIMIT_LIMIT);
+static REMAINING: HeaderName = HeaderName::from_static(header::X_RATELIMIT_REMAINING);
+static RESET: HeaderName = HeaderName::from_static(header::X_RATELIMIT_RESET);
+static WINDOW: HeaderName = HeaderName::from_static(header::X_RATELIMIT_WINDOW);
+static UNLIMITED: HeaderName = HeaderName::from_static(header::X_RATELIMIT_UNLIMITED);
+static POLICY: HeaderName = HeaderName::from_static(header::RATELIMIT_POLICY);
+static STATE: HeaderName = HeaderName::from_static(header::RATELIMIT);
+
+static OPENAI_REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+static OPENAI_TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+
+/// Headers that one answer may get here, those of the wallet included.
+const HEADERS_MAX: usize = 16;
 const OPENAI_REQUESTS: [&str; 3] =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 const OPENAI_TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+
+#[cfg(test)]
+mod tests;

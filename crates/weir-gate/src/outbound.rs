@@ -13,9 +13,10 @@ use crate::head::strip_client_headers;
 use crate::out_body::OutBody;
 
 /// What the request needs besides its own head.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Outbound<'a> {
-    pub(crate) parts: &'a Parts,
+    /// The client's head; its headers are taken out of it.
+    pub(crate) parts: &'a mut Parts,
     pub(crate) request_id: &'a str,
     pub(crate) address: std::net::IpAddr,
     /// Headers that may hold the key.
@@ -47,8 +48,8 @@ pub(crate) fn edit(
 
 impl Outbound<'_> {
     /// The request as it goes to the upstream.
-    pub(crate) fn request(&self, body: OutBody) -> Request<OutBody> {
-        let mut headers = self.parts.headers.clone();
+    pub(crate) fn request(self, body: OutBody) -> Request<OutBody> {
+        let mut headers = std::mem::take(&mut self.parts.headers);
         strip_client_headers(&mut headers);
         for name in self.auth_headers {
             headers.remove(name);

@@ -1,17 +1,16 @@
 //! What happens to a request, in order. The only file that knows the order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request};
 use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
-use weir_core::policy::{Policy, Route, UsageSource};
+use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::time::Span;
 use weir_engine::call::{Admission, Wanted};
@@ -22,12 +21,13 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
-use crate::duty::{Detached, Duty, Facts};
-use crate::handler::{Handler, Peer, Refuser, RequestBody};
-use crate::head::HeadRefusal;
+use crate::duty::{Detached, Duty, Facts, chain};
+use crate::handler::{Peer, RequestBody};
+use crate::idempotency::{Once, answer_again, key_of};
 use crate::identify::{client_address, request_id, secret};
 use crate::intake::{Intake, Size, Taken, size};
-use crate::job::Job;
+use crate::job::{Job, Standing};
+use crate::meters::{Ended, GateMeters};
 use crate::out_body::OutBody;
 use crate::outbound::{Outbound, edit};
 use crate::priority;
@@ -43,26 +43,37 @@ pub trait Side: Send + Sync + 'static {
     fn call(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'static, Answer>;
 }
 
-/// The data plane of one core.
-pub struct Gate {
-    engine: Arc<Engine>,
-    upstreams: Upstreams<OutBody>,
-    shared: Arc<Shared>,
-    detached: Arc<AtomicUsize>,
+/// What one core does with requests under one configuration.
+pub(crate) struct Pipeline {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) upstreams: Upstreams<OutBody>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) detached: Arc<AtomicUsize>,
 }
 
-/// What the data plane of all cores shares.
+/// What all cores share under one configuration.
 pub struct Shared {
     /// How calls are taken in and answered.
     pub settings: GateSettings,
     /// Whoever answers what lies under the API's prefix.
     pub side: Arc<dyn Side>,
     intake: Intake,
+    meters: Arc<GateMeters>,
+}
+
+/// What is known of a request for its counters and its line in the log.
+struct Seen {
+    meters: Arc<GateMeters>,
+    arrived: Instant,
+    key: Option<Arc<KeyCell>>,
+    route: Option<(Arc<Policy>, RouteIndex)>,
+    ended: Ended,
+    status: u16,
 }
 
 /// A request that is on its way through the pipeline.
 struct Incoming<'a> {
-    parts: &'a Parts,
+    parts: &'a mut Parts,
     request_id: &'a str,
     arrived: Instant,
     address: std::net::IpAddr,
@@ -72,40 +83,54 @@ struct Incoming<'a> {
 
 impl Shared {
     /// Puts together what all cores share.
-    pub fn new(settings: GateSettings, side: Arc<dyn Side>) -> Self {
+    pub fn new(settings: GateSettings, side: Arc<dyn Side>, meters: Arc<GateMeters>) -> Self {
         let intake = Intake::new(settings.body_bytes_max, settings.buffered_bytes_max);
-        Self { settings, side, intake }
+        Self { settings, side, intake, meters }
     }
 }
 
-impl Gate {
-    /// The data plane of one core.
-    pub fn new(engine: Arc<Engine>, upstreams: Upstreams<OutBody>, shared: Arc<Shared>) -> Self {
-        Self { engine, upstreams, shared, detached: Arc::default() }
-    }
-
-    async fn answer(self: Arc<Self>, request: Request<RequestBody>, peer: Peer) -> Answer {
+impl Pipeline {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> Answer {
         let settings = &self.shared.settings;
         let path = request.uri().path();
         if path.strip_prefix(settings.api_prefix.as_str()).is_some_and(is_whole_segment) {
             return self.shared.side.call(request, peer).await;
         }
         let arrived = instant();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
-        let mut answer = match self.authenticate(&parts, body, &request_id, arrived, peer).await {
-            Ok(answer) => answer,
+        let mut seen = Seen::new(&self.shared.meters, arrived);
+        let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
+        let mut answer = match outcome {
+            Ok(answer) => {
+                seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
+                answer
+            }
             Err((failure, dialect)) => {
+                let (code, status) = (failure.code(), failure.status());
+                self.shared.meters.refused(code);
+                seen.end(status, Ended::refused(code, status));
                 failure.into_response(&self.context(&request_id, dialect)).map(AnswerBody::whole)
             }
         };
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             answer.headers_mut().insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
         }
+        seen.log(&parts, &request_id);
         answer
     }
 
-    fn context<'a>(&'a self, request_id: &'a str, dialect: Dialect) -> Context<'a> {
+    /// Counts a request whose head could not be served.
+    pub(crate) fn count_refused_head(&self, failure: &Failure) {
+        self.shared.meters.refused(failure.code());
+        self.shared.meters.unrouted("", Ended::refused(failure.code(), failure.status()));
+    }
+
+    pub(crate) fn context<'a>(&'a self, request_id: &'a str, dialect: Dialect) -> Context<'a> {
         let settings = &self.shared.settings;
         let top_up_url = settings.top_up_url.as_deref();
         Context { request_id, dialect, links: &settings.links, top_up_url }
@@ -114,16 +139,15 @@ impl Gate {
     /// Key, then route.
     async fn authenticate(
         &self,
-        parts: &Parts,
+        parts: &mut Parts,
         body: RequestBody,
         request_id: &str,
-        arrived: Instant,
         peer: Peer,
+        seen: &mut Seen,
     ) -> Result<Answer, (Failure, Dialect)> {
         let settings = &self.shared.settings;
         let policy = self.engine.policy();
-        let (method, path) = (parts.method.as_str(), parts.uri.path());
-        let lookup = policy.find_route(method, path);
+        let lookup = policy.find_route(parts.method.as_str(), parts.uri.path());
         let dialect = match &lookup {
             Lookup::Found(index) => policy.route(*index).map(dialect_of).unwrap_or_default(),
             _ => Dialect::Problem,
@@ -138,14 +162,22 @@ impl Gate {
             Some(secret) => self.engine.identify_from(secret, address),
         };
         let key = key.map_err(|unidentified| (context.unidentified(unidentified), dialect))?;
+        let arrived = seen.arrived;
+        seen.key = Some(Arc::clone(&key));
         let state = key.state.load_full();
         if let Err(invalid) = state.key.check_valid(self.engine.now()) {
             return Err((context.invalid_key(invalid), dialect));
         }
-        let incoming = Incoming { parts, request_id, arrived, address, key: &key, state: &state };
+        let mut incoming =
+            Incoming { parts, request_id, arrived, address, key: &key, state: &state };
+        let (method, path) = (&incoming.parts.method, incoming.parts.uri.path());
         let failure = match lookup {
             Lookup::Found(index) => {
-                return self.route(&incoming, policy, index, body).await.map_err(|f| (f, dialect));
+                seen.route = Some((Arc::clone(&policy), index));
+                return self
+                    .route(&mut incoming, policy, index, body)
+                    .await
+                    .map_err(|f| (f, dialect));
             }
             Lookup::OtherMethods(methods) => context
                 .fail(
@@ -180,7 +212,7 @@ impl Gate {
     /// Permission, then body, then limits and wallet, then upstream; again if the policy changed.
     async fn route(
         &self,
-        incoming: &Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         mut policy: Arc<Policy>,
         mut index: RouteIndex,
         body: RequestBody,
@@ -209,7 +241,7 @@ impl Gate {
                     self.engine.count_unsent(&wanted, 429, true, millis(incoming.arrived));
                     return Err(context.refused(&refused, ""));
                 }
-                let read = self.shared.intake.take(incoming.parts, route, &context, body).await;
+                let read = self.take(incoming, route, &wanted, &context, body).await;
                 taken =
                     Some(read.map_err(|failure| self.unsent(failure, &wanted, dialect, incoming))?);
             }
@@ -223,13 +255,21 @@ impl Gate {
                     context.forbidden(forbids, &incoming.state.key, &asked(incoming, route, model));
                 return Err(self.unsent(failure, &wanted, dialect, incoming));
             }
+            if let Some(once) = &read.once
+                && let Some(again) = self.made_before(once, &wanted, &context, incoming).await?
+            {
+                return Ok(again);
+            }
             let Size { bound, output_max } = size(&policy, route, read.ask.as_ref());
             wanted.bound = bound;
             wanted.output_max = output_max;
             wanted.stream = read.ask.as_ref().is_some_and(|ask| ask.stream);
             let upstream = self.upstream_of(&wanted, route, &context)?;
             let seat = self.seat(upstream, incoming, &wanted, &context, urgency).await?;
-            match self.engine.admit(&wanted) {
+            let began = instant();
+            let admission = self.engine.admit(&wanted);
+            self.engine.meters().decisions.observe(instant().duration_since(began));
+            match admission {
                 Admission::Granted(ticket) => {
                     let duty = Duty::new(ticket, Detached::new(&self.detached), seat);
                     let made = (duty, upstream);
@@ -254,6 +294,60 @@ impl Gate {
         let context = self.context(incoming.request_id, Dialect::Problem);
         let failure = context.fail(Code::RouteNotFound, "There is no such route any more.");
         Err(self.without_route(failure, incoming))
+    }
+
+    /// Takes the body in; of a priced call with an idempotency key all of it, to know it again.
+    async fn take(
+        &self,
+        incoming: &Incoming<'_>,
+        route: &Route,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        body: RequestBody,
+    ) -> Result<Taken, Failure> {
+        let key = key_of(&incoming.parts.headers);
+        let priced = !matches!(key, Ok(None))
+            && route.price != RoutePrice::Free
+            && self.engine.standing(wanted).1.is_some();
+        let intake = &self.shared.intake;
+        if !priced {
+            return intake.take(incoming.parts, route, context, body, false).await;
+        }
+        let key = key
+            .map_err(|why| context.fail(Code::InvalidRequest, why).param(ours::IDEMPOTENCY_KEY))?;
+        let mut taken = intake.take(incoming.parts, route, context, body, true).await?;
+        let body = taken.bytes.as_deref().unwrap_or_default();
+        let kept = &self.shared.settings.kept_bytes_max;
+        let kept = kept.get(usize::from(wanted.index.0)).copied().unwrap_or(KEPT_BYTES_MAX);
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        taken.once = key.map(|key| Once::new(key, incoming.parts, body, kept));
+        Ok(taken)
+    }
+
+    /// The answer of a call that was made before under the same idempotency key.
+    async fn made_before(
+        &self,
+        once: &Once,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        incoming: &Incoming<'_>,
+    ) -> Result<Option<Answer>, Failure> {
+        let owner = wanted.key.account.id;
+        let before = self.engine.claimed_before(owner, &once.key, &once.fingerprint).await;
+        let unsent = |failure| self.unsent(failure, wanted, context.dialect, incoming);
+        let before = before.map_err(|error| {
+            tracing::warn!(error = %chain(&error), "an idempotency key cannot be looked up");
+            let detail = "The Idempotency-Key cannot be looked up at the moment.";
+            unsent(context.fail(Code::StoreUnavailable, detail).retry(Span::from_secs(5)))
+        })?;
+        let Some(before) = before else { return Ok(None) };
+        let mut answer = answer_again(before, context).map_err(unsent)?;
+        let status = answer.status().as_u16();
+        self.engine.count_unsent(wanted, status, false, millis(incoming.arrived));
+        let (views, available, at) = self.engine.standing(wanted);
+        let standing = Standing { views: &views, at, available, charge: None };
+        standing.write(answer.headers_mut(), context.dialect, None);
+        Ok(Some(answer))
     }
 
     fn permit(
@@ -318,7 +412,7 @@ impl Gate {
 
     async fn send(
         &self,
-        incoming: &Incoming<'_>,
+        incoming: &mut Incoming<'_>,
         wanted: &Wanted<'_>,
         route: &Route,
         read: Taken,
@@ -332,8 +426,11 @@ impl Gate {
             .map_err(|why| context.unreadable(&why.into()))?;
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
+        let headers = &incoming.parts.headers;
+        let tell_cost = headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
+        let echo = headers.contains_key(ours::PRIORITY) || headers.contains_key(ours::X_PRIORITY);
         let outbound = Outbound {
-            parts: incoming.parts,
+            parts: &mut *incoming.parts,
             request_id: incoming.request_id,
             address: incoming.address,
             auth_headers: &settings.auth_headers,
@@ -343,15 +440,15 @@ impl Gate {
         let request = outbound.request(body);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let charged = duty.is_charged();
-        let tell_cost = incoming.parts.headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
         let usage_header = match &route.usage {
             UsageSource::Header(name) => Some(name.clone()),
             _ => None,
         };
         let facts = Facts {
+            meters: Arc::clone(&self.shared.meters),
             request_id: incoming.request_id.to_owned(),
             dialect: context.dialect,
-            links: Arc::new(settings.links.clone()),
+            links: Arc::clone(&settings.links),
             top_up_url: settings.top_up_url.clone(),
             arrived: incoming.arrived,
             shape,
@@ -364,6 +461,7 @@ impl Gate {
             head_only: incoming.parts.method == Method::HEAD,
             body_fault,
             body_bytes_max: settings.body_bytes_max,
+            once: read.once,
         };
         let job = Job { facts, duty, upstream: Arc::clone(upstream) };
         let (alive, gone) = oneshot::channel();
@@ -377,36 +475,58 @@ impl Gate {
         };
         drop(alive);
         let mut answer = outcome?;
-        if incoming.parts.headers.contains_key(ours::PRIORITY)
-            || incoming.parts.headers.contains_key(ours::X_PRIORITY)
-        {
+        if echo {
             priority::echo(answer.headers_mut(), urgency);
         }
         Ok(answer)
     }
 }
 
-impl Refuser for Gate {
-    fn refuse(&self, refusal: HeadRefusal, _peer: &Peer) -> Response<Bytes> {
-        let request_id = request_id(&HeaderMap::new());
-        let context = self.context(&request_id, Dialect::Problem);
-        context.head(refusal).into_response(&context)
+impl Seen {
+    fn new(meters: &Arc<GateMeters>, arrived: Instant) -> Self {
+        let meters = Arc::clone(meters);
+        Self { meters, arrived, key: None, route: None, ended: Ended::Gone, status: 499 }
+    }
+
+    fn end(&mut self, status: u16, ended: Ended) {
+        self.status = status;
+        self.ended = ended;
+        self.meters.first_byte.observe(instant().duration_since(self.arrived));
+    }
+
+    fn log(&self, parts: &Parts, request_id: &str) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let account = self.key.as_ref().map(|key| (key.id, &key.account));
+        let route = self.route.as_ref().and_then(|(policy, index)| policy.route(*index));
+        let trace = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        tracing::debug!(
+            request_id,
+            key_id = account.map(|(key, _)| tracing::field::display(key)),
+            account_id = account.map(|(_, account)| tracing::field::display(account.id)),
+            plan = account.map(|(_, account)| account.record.load().plan.clone()),
+            class = route.map(|route| &*route.class),
+            route = route.map(|route| route.pattern.as_str()),
+            upstream = route.map(|route| &*route.upstream),
+            decision = self.ended.word(),
+            status = self.status,
+            latency_ms = millis(self.arrived),
+            traceparent = trace,
+            "answered"
+        );
     }
 }
 
-impl Handler for Gate {
-    type Body = AnswerBody;
-
-    fn call(
-        self: Arc<Self>,
-        request: Request<RequestBody>,
-        peer: Peer,
-    ) -> impl Future<Output = Answer> + Send + 'static {
-        self.answer(request, peer)
-    }
-
-    fn detached(&self) -> usize {
-        self.detached.load(Ordering::Relaxed)
+/// A request is counted when it is answered, and also when its client went away before.
+impl Drop for Seen {
+    fn drop(&mut self) {
+        let record = self.key.as_ref().map(|key| key.account.record.load());
+        let plan = record.as_ref().map_or("", |record| record.plan.as_str());
+        match &self.route {
+            Some((policy, index)) => self.meters.routed(policy, *index, plan, self.ended),
+            None => self.meters.unrouted(plan, self.ended),
+        }
     }
 }
 
@@ -444,3 +564,6 @@ fn is_whole_segment(rest: &str) -> bool {
 fn millis(since: Instant) -> u64 {
     u64::try_from(instant().duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }
+
+/// How many bytes of an answer are kept under an idempotency key where no route tells.
+const KEPT_BYTES_MAX: u64 = 1_000_000;

@@ -72,7 +72,8 @@ where
             };
             return Ok(Lease { sender, reused: true });
         }
-        let sender = dial(&self.target, self.connect_timeout).await?;
+        // Boxed: calls that find a connection, nearly all, do not carry the room for a handshake.
+        let sender = Box::pin(dial(&self.target, self.connect_timeout)).await?;
         if let Sender::H2(shared) = &sender {
             self.idle.lock().h2 = Some(shared.clone());
         }

@@ -160,7 +160,7 @@ impl<'a> Context<'a> {
             }
         };
         let limit = match &refused.why {
-            Why::Rules(Refusal::Limited(view, _) | Refusal::SpendCap(view, _)) => Some(view),
+            Why::Rules(Refusal::Limited(view, _)) => Some(view),
             _ => None,
         };
         failure.standing(refused, limit, self.dialect == Dialect::OpenAi)

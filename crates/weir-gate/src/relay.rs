@@ -3,19 +3,25 @@
 //! It watches the same bytes that it passes on, renews what a running stream holds, and lets the end
 //! of the message leave only when the charge is durable.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::StatusCode;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
+use weir_engine::ticket::Keep;
 use weir_engine::ticket::{Exhausted, Settled};
 use weir_wire::error::Code;
 
 use crate::duty::{Duty, Facts, chain};
 use crate::handler::BoxError;
+use crate::idempotency::Recording;
 use crate::out_body::OutBody;
 use crate::refuse::Dialect;
 use crate::sse::{Piece, Splitter};
@@ -42,6 +48,7 @@ struct Stream {
     duty: Duty,
     tally: Tally,
     feed: Feed,
+    recording: Option<Recording>,
     /// Events that may leave only when the charge is durable.
     kept: Vec<Bytes>,
     ended: bool,
@@ -49,17 +56,33 @@ struct Stream {
     draining: bool,
 }
 
+/// What is known of an answer of which the head has come.
+pub(crate) struct Begun {
+    pub(crate) status: StatusCode,
+    pub(crate) tally: Tally,
+    /// Where it is to be given again.
+    pub(crate) recording: Option<Recording>,
+}
+
 /// Passes an event stream on and settles it.
 pub(crate) async fn stream(
     facts: Facts,
     duty: Duty,
-    status: StatusCode,
+    begun: Begun,
     mut body: UpstreamBody<OutBody>,
-    tally: Tally,
     feed: Feed,
 ) {
-    let mut stream =
-        Stream { facts, duty, tally, feed, kept: Vec::new(), ended: false, draining: false };
+    let Begun { status, tally, recording } = begun;
+    let mut stream = Stream {
+        facts,
+        duty,
+        tally,
+        feed,
+        recording,
+        kept: Vec::new(),
+        ended: false,
+        draining: false,
+    };
     let end = stream.pump(&mut body).await;
     let feed = stream.feed.clone();
     let told = matches!(end, End::Told);
@@ -84,18 +107,32 @@ impl Stream {
                     continue;
                 }
             };
-            match frame {
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    splitter.push(data, &mut pieces);
+            let mut bytes = 0;
+            let mut broke = None;
+            let mut next = Some(frame);
+            while let Some(frame) = next {
+                match frame {
+                    Some(Ok(frame)) => {
+                        let data = frame.into_data().unwrap_or_default();
+                        bytes += data.len();
+                        splitter.push(data, &mut pieces);
+                    }
+                    None => {
+                        pieces.extend(std::mem::take(&mut splitter).finish());
+                        self.ended = true;
+                        break;
+                    }
+                    Some(Err(error)) => {
+                        broke = Some(chain(&error));
+                        break;
+                    }
                 }
-                None => {
-                    pieces.extend(std::mem::take(&mut splitter).finish());
-                    self.ended = true;
-                }
-                Some(Err(error)) => return End::Broke(chain(&error)),
+                next = if bytes < MERGED_BYTES_MAX { ready_frame(body).await } else { None };
             }
             let out = self.look(pieces.drain(..));
+            if let Some(recording) = &mut self.recording {
+                recording.push(&out);
+            }
             if !out.is_empty() && !self.draining && self.feed.send(Ok(out)).await.is_err() {
                 if self.facts.on_disconnect == OnDisconnect::Stop {
                     return End::Gone;
@@ -107,6 +144,9 @@ impl Stream {
                 && self.facts.on_exhausted == OnExhausted::Stop
             {
                 return End::Exhausted(exhausted);
+            }
+            if let Some(why) = broke.filter(|_| !self.ended) {
+                return End::Broke(why);
             }
         }
         End::Told
@@ -152,10 +192,16 @@ impl Stream {
             End::Told => self.facts.outcome(&tally.finish(), status, flags),
             _ => self.facts.cut_off(&tally.finish(), status, flags),
         };
+        if let Some(mut recording) = self.recording.take() {
+            self.kept.iter().for_each(|piece| recording.push(piece));
+            let tell_cost = self.facts.tell_cost;
+            let keep = move |charge| recording.finish(Some(charge).filter(|_| tell_cost), None);
+            self.duty.keep(Keep::new(keep));
+        }
         let Some(settled) = self.duty.settle(&outcome) else { return };
         let Settled { charge, commit, .. } = settled;
         if let Some(commit) = commit
-            && let Err(error) = commit.await
+            && let Err(error) = self.facts.durable(commit).await
         {
             tracing::error!(%error, request_id = %self.facts.request_id, "a charge was not recorded");
             let detail = "The call was made, but its charge could not be recorded.";
@@ -207,11 +253,10 @@ impl Stream {
 /// A body that is passed on as it comes.
 pub(crate) struct Rest {
     /// What was read of it already.
-    pub(crate) begun: Vec<Bytes>,
+    pub(crate) pieces: Vec<Bytes>,
     /// Its length, where the head told it.
     pub(crate) length: Option<u64>,
-    pub(crate) status: StatusCode,
-    pub(crate) tally: Tally,
+    pub(crate) begun: Begun,
     pub(crate) sender: Feed,
 }
 
@@ -245,10 +290,11 @@ pub(crate) async fn body(
     mut body: UpstreamBody<OutBody>,
     rest: Rest,
 ) {
-    let Rest { begun, length, status, mut tally, sender: feed } = rest;
+    let Rest { pieces, length, begun, sender: feed } = rest;
+    let Begun { status, mut tally, mut recording } = begun;
     let charged = duty.is_charged();
     let mut outlet = Outlet { feed, left: length, listening: true, last: None };
-    for piece in begun {
+    for piece in pieces {
         outlet.push(piece).await;
     }
     let broke = loop {
@@ -263,6 +309,9 @@ pub(crate) async fn body(
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else { continue };
                 tally.body(&data);
+                if let Some(recording) = &mut recording {
+                    recording.push(&data);
+                }
                 outlet.push(data).await;
             }
             None => break None,
@@ -280,9 +329,12 @@ pub(crate) async fn body(
         None => facts.outcome(&tally.finish(), status, flags),
         Some(_) => facts.cut_off(&tally.finish(), status, flags),
     };
+    if let Some(recording) = recording {
+        duty.keep(Keep::new(move |_| recording.finish(None, None)));
+    }
     let commit = duty.settle(&outcome).and_then(|settled| settled.commit);
     let durable = match commit {
-        Some(commit) => commit.await.is_ok(),
+        Some(commit) => facts.durable(commit).await.is_ok(),
         None => true,
     };
     let end = match (broke, durable, last) {
@@ -292,6 +344,26 @@ pub(crate) async fn body(
         (None, true, None) => return,
     };
     let _gone = feed.send(end).await;
+}
+
+/// The next frame of a body if it is there, or comes when whoever else is ready had a turn: the
+/// connection's own task hands over one frame at a time. It is never waited for.
+async fn ready_frame<B: Body + Unpin>(
+    body: &mut B,
+) -> Option<Option<Result<Frame<B::Data>, B::Error>>> {
+    if let Some(frame) = body.frame().now_or_never() {
+        return Some(frame);
+    }
+    let mut had_turn = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut had_turn, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    body.frame().now_or_never()
 }
 
 /// Reads what an upstream sends after its terminal event, so that the connection can be used again.
@@ -334,3 +406,33 @@ impl Run {
 
 /// How long an upstream may take to end its body after its terminal event.
 const TAIL_TIME: Duration = Duration::from_secs(1);
+/// Frames of a stream that are ready leave together, up to this size.
+const MERGED_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::answer::AnswerBody;
+
+    #[tokio::test]
+    async fn a_frame_is_taken_if_it_is_there_or_comes_in_one_turn_and_never_waited_for() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut body = AnswerBody::Fed(receiver, http_body::SizeHint::default());
+        let feeding = tokio::spawn(async move {
+            for _ in 0..3 {
+                sender.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+            }
+            sender
+        });
+        // The feeder hands over one frame at a time, each when it has its turn.
+        for _ in 0..3 {
+            let frame = ready_frame(&mut body).await.unwrap().unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), "x");
+        }
+        assert!(ready_frame(&mut body).await.is_none(), "nothing is there");
+        drop(feeding.await.unwrap());
+        assert!(ready_frame(&mut body).await.unwrap().is_none(), "the end is told");
+    }
+}

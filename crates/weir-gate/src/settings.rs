@@ -53,9 +53,11 @@ pub struct GateSettings {
     /// Where Weir's own pages begin: `/weir`.
     pub api_prefix: String,
     /// Where error pages and support are found.
-    pub links: Links,
+    pub links: Arc<Links>,
     /// Where wallets are topped up.
-    pub top_up_url: Option<String>,
+    pub top_up_url: Option<Arc<str>>,
+    /// By route: how many bytes of an answer's body are kept under an idempotency key.
+    pub kept_bytes_max: Vec<u64>,
 }
 
 /// Bounds of a request head.
@@ -161,6 +163,24 @@ impl Default for H2Limits {
 }
 
 impl UpstreamSettings {
+    /// Whether these are the same settings; another TLS configuration is another one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_tls
+            && self.name == other.name
+            && self.urls == other.urls
+            && self.headers == other.headers
+            && self.connect_timeout == other.connect_timeout
+            && self.response_timeout == other.response_timeout
+            && self.stream_idle_timeout == other.stream_idle_timeout
+            && self.max_in_flight == other.max_in_flight
+            && self.pool_idle_timeout == other.pool_idle_timeout
+    }
+
     /// The defaults for an upstream of this name at these addresses.
     pub fn new(name: &str, urls: Vec<Uri>) -> Self {
         Self {

@@ -46,6 +46,8 @@ struct Plan {
     endpoints: Endpoints,
     /// Where calls wait that are more than it bears.
     room: Option<Arc<WaitingRoom>>,
+    /// Whether the configuration in force lacks it.
+    leaving: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -187,6 +189,44 @@ where
     /// The same upstreams for another core: connections belong to the runtime that opened them.
     pub fn for_another_core(&self) -> Self {
         Self::of(Arc::clone(&self.plans))
+    }
+
+    /// The same for a core that has connections already: those of upstreams that are in both stay.
+    pub fn for_core_after(&self, before: &Self) -> Self {
+        let upstreams = self.plans.iter().map(|(name, plan)| {
+            let kept = before.upstreams.get(name).filter(|kept| Arc::ptr_eq(&kept.plan, plan));
+            let upstream = kept.map_or_else(|| Arc::new(Upstream::new(plan)), Arc::clone);
+            (Arc::clone(name), upstream)
+        });
+        Self { plans: Arc::clone(&self.plans), upstreams: upstreams.collect() }
+    }
+
+    /// These upstreams by other settings. One whose settings are the same keeps its health and its
+    /// connections; one that is gone stays, for calls that were admitted before, until this is
+    /// called again.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUpstream`], the first found.
+    pub fn renewed(&self, settings: Vec<UpstreamSettings>) -> Result<Self, InvalidUpstream> {
+        let mut tls = None;
+        let mut plans = BTreeMap::new();
+        for settings in settings {
+            let name = Arc::clone(&settings.name);
+            let same = self.plans.get(&name).filter(|plan| plan.settings.is_same(&settings));
+            let plan = match same {
+                Some(plan) => Arc::clone(plan),
+                None => Arc::new(Plan::new(settings, &mut tls)?),
+            };
+            plan.leaving.store(false, Ordering::Relaxed);
+            plans.insert(name, plan);
+        }
+        for (name, plan) in self.plans.iter() {
+            if !plans.contains_key(name) && !plan.leaving.swap(true, Ordering::Relaxed) {
+                plans.insert(Arc::clone(name), Arc::clone(plan));
+            }
+        }
+        Ok(Self::of(Arc::new(plans)))
     }
 
     /// The upstream of that name.
@@ -400,7 +440,8 @@ impl Plan {
         }
         let endpoints = Endpoints::new(addresses.len());
         let room = settings.max_in_flight.map(WaitingRoom::new);
-        Ok(Self { settings, addresses, endpoints, room })
+        let leaving = AtomicBool::new(false);
+        Ok(Self { settings, addresses, endpoints, room, leaving })
     }
 }
 

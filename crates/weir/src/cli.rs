@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::admin::{account, boost, increase, key, limits, tail, usage, wallet};
+use crate::admin::{account, boost, export, increase, key, limits, tail, usage, wallet};
 use crate::command::{check, demo, demo_upstream, init, ledger, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
@@ -36,6 +36,8 @@ enum Command {
     Limits(limits::LimitsArgs),
     /// Show what was used, as a time series.
     Usage(usage::UsageArgs),
+    /// Write the ledger or the usage out, for other programs.
+    Export(export::ExportArgs),
     /// Print calls as they end.
     Tail(tail::TailArgs),
     /// Show what is going on, each second.
@@ -64,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Wallet(args) => wallet::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Usage(args) => usage::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Tail(args) => tail::run_tail(&args),
         Command::Top(args) => tail::run_top(&args),
         Command::Boost(args) => boost::run(&args),

@@ -12,6 +12,8 @@ mod traffic;
 
 mod side;
 
+mod metrics;
+
 mod node;
 
 mod command;

@@ -13,8 +13,10 @@ use weir_engine::admin_key::AdminKey;
 use weir_engine::clock::Clock;
 use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::secret::SecretDigest;
+use weir_gate::gate::{Gate, Setup, Setups};
 use weir_gate::listen::check_free;
-use weir_gate::pipeline::{Gate, Shared};
+use weir_gate::meters::GateMeters;
+use weir_gate::pipeline::Shared;
 use weir_gate::serve::{Drained, Serving};
 use weir_gate::settings::GateSettings;
 use weir_gate::upstream::Upstreams;
@@ -22,6 +24,7 @@ use weir_store::store::Options;
 use weir_wire::error::Links;
 
 use crate::config::settings::Settings;
+use crate::metrics::exposition;
 use crate::side::ApiSide;
 
 /// One running node.
@@ -81,13 +84,19 @@ impl Node {
             ),
             support_url: settings.server.support_url.clone(),
         };
+        let meters = Arc::new(GateMeters::default());
         let api = Arc::new(ApiSettings {
             api_prefix: settings.server.api_prefix.clone(),
             links: links.clone(),
             top_up_url: settings.billing.top_up_url.clone(),
             auth_headers: settings.auth.headers.clone(),
             admin_key: admin_key.digest,
-            metrics: Arc::new(String::new),
+            metrics: exposition(&engine, &meters),
+            stripe_secret: settings
+                .billing
+                .stripe_webhook_secret
+                .as_ref()
+                .map(|secret| secret.expose().to_owned()),
             config: None,
         });
         let router = weir_api::customer::router(Arc::clone(&engine), Arc::clone(&api));
@@ -98,14 +107,19 @@ impl Node {
             body_bytes_max: settings.server.max_body_bytes,
             buffered_bytes_max: BUFFERED_BYTES_MAX,
             api_prefix: settings.server.api_prefix,
-            links,
-            top_up_url: settings.billing.top_up_url,
+            links: Arc::new(links),
+            top_up_url: settings.billing.top_up_url.map(Arc::from),
+            kept_bytes_max: settings
+                .routes
+                .iter()
+                .map(|route| route.idempotency_max_body_bytes)
+                .collect(),
         };
-        let shared = Arc::new(Shared::new(gate, Arc::new(side)));
+        let shared = Arc::new(Shared::new(gate, Arc::new(side), meters));
+        let setups = Arc::new(Setups::new(Setup { shared, upstreams }));
         let of_gate = Arc::clone(&engine);
         let serving = weir_gate::serve::serve(&settings.server.front, move || {
-            let upstreams = upstreams.for_another_core();
-            Arc::new(Gate::new(Arc::clone(&of_gate), upstreams, Arc::clone(&shared)))
+            Arc::new(Gate::new(Arc::clone(&of_gate), Arc::clone(&setups)))
         })
         .context("server.listen")?;
         let (stop, stopping) = watch::channel(false);
@@ -117,6 +131,7 @@ impl Node {
                 async move { weir_api::serve::serve(admin_listener, router, until).await },
             ),
             tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
+            tokio::spawn(expire_holds(Arc::clone(&engine), stopping.clone())),
             tokio::spawn(sweep(Arc::clone(&engine), stopping)),
         ];
         Ok(Self {
@@ -160,6 +175,21 @@ async fn write_behind(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
 
 async fn sweep(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
     every(Duration::from_secs(60), stopping, move || engine.sweep()).await;
+}
+
+/// Ends durable holds whose time has run out.
+async fn expire_holds(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        if let Err(error) = engine.expire_holds().await {
+            tracing::warn!(%error, "a hold whose time ran out could not be ended yet");
+        }
+    }
 }
 
 /// Does blocking work again and again until the node stops.

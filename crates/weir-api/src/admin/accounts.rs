@@ -14,7 +14,9 @@ use crate::answer::{Page, Paging, Shown};
 use crate::problem::Problem;
 use crate::request::{Body, Change, Id, IfMatch, Query};
 use crate::settings::App;
-use crate::shape::account::{AccountChange, AccountShape, AccountStatus, NewAccountShape};
+use crate::shape::account::{
+    AccountChange, AccountShape, AccountStatus, ContractShape, NewAccountShape,
+};
 use crate::shape::check;
 use crate::shape::limit::{LimitShape, LimitsShape};
 
@@ -118,7 +120,10 @@ pub(crate) async fn change(
         let why = format!("an account with external_id `{external}` exists");
         return Err(ChangeError::Conflict(why).into());
     }
+    let mut change = change;
+    let contract = std::mem::take(&mut change.contract).try_map(ContractShape::kept)?;
     let apply = |record: &mut AccountRecord| {
+        contract.apply(&mut record.contract);
         apply(change, record);
         Ok(())
     };

@@ -7,10 +7,12 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use weir_core::time::Timestamp;
 use weir_engine::cell::AccountCell;
+use weir_engine::contracts::ContractRecord;
 
 use crate::answer::Shown;
+use crate::problem::Problem;
 use crate::request::Change;
-use crate::time::rfc3339;
+use crate::time::{parse_rfc3339, rfc3339};
 
 /// An account: the paying party.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +39,9 @@ pub(crate) struct AccountShape {
     /// Values of its own for limits, by the limit's name, as in the configuration.
     #[schema(value_type = Object)]
     pub(crate) limits: BTreeMap<String, Value>,
+    /// Its contract; `null`: it has none.
+    #[schema(required = true)]
+    pub(crate) contract: Option<ContractShape>,
     /// When it was made.
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
@@ -103,6 +108,10 @@ pub(crate) struct AccountChange {
     /// `null`; the others stay.
     #[schema(value_type = Option<Object>)]
     pub(crate) limits: Option<BTreeMap<String, Value>>,
+    /// Prices and terms of its own, in force with the next call; `null` ends them.
+    #[serde(default)]
+    #[schema(value_type = Option<ContractShape>)]
+    pub(crate) contract: Change<ContractShape>,
 }
 
 impl AccountShape {
@@ -119,11 +128,67 @@ impl AccountShape {
             email: record.email.clone(),
             metadata: record.metadata.clone(),
             limits: record.limits.clone(),
+            contract: record.contract.as_ref().and_then(ContractShape::of),
             created_at: time(record.created_at_us),
             updated_at: time(record.updated_at_us),
         };
         let changed_at = Some(Timestamp::from_micros(record.updated_at_us));
         Shown { body, revision: Some(record.revision), changed_at }
+    }
+}
+
+/// Prices and terms of one account.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ContractShape {
+    /// Prices by name, written as in the configuration; they replace list prices of that name.
+    #[serde(default)]
+    #[schema(value_type = Object, example = json!({"gpt-4o": {"input_tokens": "2.00/1M"}}))]
+    pub(crate) prices: BTreeMap<String, Map<String, Value>>,
+    /// What list prices are multiplied by.
+    #[schema(example = "0.9")]
+    pub(crate) multiplier: Option<String>,
+    /// From when on it is in force; left out: at once.
+    #[schema(format = DateTime)]
+    pub(crate) from: Option<String>,
+    /// When it ends; left out: never.
+    #[schema(format = DateTime)]
+    pub(crate) until: Option<String>,
+    /// What the account promised to spend in a month.
+    pub(crate) commitment: Option<String>,
+    /// How far its balance may fall below zero meanwhile.
+    pub(crate) credit_line: Option<String>,
+}
+
+impl ContractShape {
+    fn of(kept: &Value) -> Option<Self> {
+        let record: ContractRecord = serde_json::from_value(kept.clone()).ok()?;
+        let time = |micros| rfc3339(Timestamp::from_micros(micros));
+        Some(Self {
+            prices: record.prices,
+            multiplier: record.multiplier,
+            from: record.from_us.map(time),
+            until: record.until_us.map(time),
+            commitment: record.commitment,
+            credit_line: record.credit_line,
+        })
+    }
+
+    /// As it is kept with the account.
+    pub(crate) fn kept(self) -> Result<Value, Problem> {
+        let time = |member: &str, text: Option<String>| {
+            let at = text.as_deref().map(parse_rfc3339).transpose();
+            at.map(|at| at.map(Timestamp::micros)).map_err(|why| Problem::invalid(member, why))
+        };
+        let record = ContractRecord {
+            prices: self.prices,
+            multiplier: self.multiplier,
+            from_us: time("contract.from", self.from)?,
+            until_us: time("contract.until", self.until)?,
+            commitment: self.commitment,
+            credit_line: self.credit_line,
+        };
+        serde_json::to_value(record).map_err(|why| Problem::internal(&why))
     }
 }
 

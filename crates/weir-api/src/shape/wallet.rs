@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use weir_core::grant::Grant;
 use weir_core::ledger::{Call, Category, Entry, Terms};
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
+use weir_engine::alerts::{AlertView, level_name};
 use weir_engine::cell::AccountCell;
 use weir_engine::credit::Posted;
 use weir_engine::engine::Engine;
@@ -39,6 +40,26 @@ pub(crate) struct WalletShape {
     /// How it is topped up by itself; `null`: not at all.
     #[schema(required = true)]
     auto_top_up: Option<AutoTopUp>,
+    /// Where it stands towards those alerts, and towards being empty.
+    levels: Vec<LevelShape>,
+    /// What is spent per hour; `null` before six hours of history.
+    #[schema(required = true)]
+    burn_per_hour: Option<String>,
+    /// How long the available credit lasts at that rate.
+    #[schema(required = true)]
+    runway_s: Option<i64>,
+}
+
+/// A level that the wallet can fall to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LevelShape {
+    /// As it is written in `alerts`, or `depleted`.
+    name: String,
+    /// What it amounts to now; `null`: not known yet.
+    #[schema(required = true)]
+    value: Option<String>,
+    /// Whether the wallet is at or below it.
+    reached: bool,
 }
 
 /// Credit of one entry, as far as it is left.
@@ -227,6 +248,7 @@ impl WalletShape {
     /// The wallet of an account as it stands.
     pub(crate) fn of(engine: &Engine, cell: &AccountCell) -> Self {
         let view = engine.wallet_of(cell);
+        let (levels, spending) = engine.alerts_of(cell);
         let record = cell.record.load();
         let alerts = record.alerts.clone().unwrap_or_else(|| {
             let policy = engine.policy();
@@ -243,6 +265,19 @@ impl WalletShape {
             grants: view.grants.iter().map(GrantShape::of).collect(),
             alerts,
             auto_top_up: auto.and_then(|auto| serde_json::from_value(auto).ok()),
+            levels: levels.iter().map(LevelShape::of).collect(),
+            burn_per_hour: spending.per_hour.map(|burn| burn.to_string()),
+            runway_s: spending.runway.map(Span::secs_ceil),
+        }
+    }
+}
+
+impl LevelShape {
+    fn of(view: &AlertView) -> Self {
+        Self {
+            name: level_name(view.level),
+            value: view.value.map(|value| value.to_string()),
+            reached: view.reached,
         }
     }
 }

@@ -60,6 +60,7 @@ impl Api {
             Engine::boot(path, Default::default(), settings, policy, names, Clock::running())
                 .unwrap();
         let settings = Arc::new(ApiSettings {
+            stripe_secret: None,
             api_prefix: "/weir".to_owned(),
             links: Links {
                 base: "/weir".to_owned(),
@@ -290,6 +291,7 @@ impl Api {
         let key = self.engine.identify(secret).unwrap();
         let (policy, state) = (self.engine.policy(), key.state.load_full());
         let wanted = Wanted {
+            stream: false,
             policy: &policy,
             index: RouteIndex(1),
             key: &key,

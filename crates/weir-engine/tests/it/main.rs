@@ -8,5 +8,7 @@
 )]
 
 mod alerts;
+mod holds;
+mod money;
 mod sound;
 mod support;

@@ -82,6 +82,10 @@ impl Figure {
 
     /// Reads a number of JSON's grammar, without going through a float.
     fn of_number(number: &str, shift: u8) -> Self {
+        if shift == 0 && number.len() <= 9 && number.bytes().all(|byte| byte.is_ascii_digit()) {
+            let value = number.bytes().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+            return Self { amount: Some(value), odd: false };
+        }
         let (negative, number) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, number),

@@ -35,6 +35,8 @@ pub(crate) struct BillingSettings {
     pub(crate) currency: String,
     /// Where customers buy credit.
     pub(crate) top_up_url: Option<String>,
+    /// What payment events in Stripe's shape are signed with.
+    pub(crate) stripe_webhook_secret: Option<Secret>,
 }
 
 /// What `[auth]` says.
@@ -88,7 +90,12 @@ impl BillingSettings {
     pub(crate) fn read(section: &mut Section<'_, '_>, reading: &mut Reading<'_>) -> Self {
         let currency = section.or("currency", Currency("USD".to_owned()), reading).0;
         let top_up_url = section.get::<Url>("top_up_url", reading);
-        Self { currency, top_up_url: top_up_url.map(|at| at.value.0.to_string()) }
+        let stripe = section.get::<String>("stripe_webhook_secret", reading);
+        Self {
+            currency,
+            top_up_url: top_up_url.map(|at| at.value.0.to_string()),
+            stripe_webhook_secret: stripe.map(|at| Secret(at.value)),
+        }
     }
 }
 

@@ -18,23 +18,24 @@ mod server;
 mod priced;
 
 mod config;
+mod crash;
 mod demo;
 mod demo_upstream;
+mod docs_limits;
+mod figures;
+mod foreign;
 mod hangups;
+mod hostile;
+mod idempotency;
 mod keys;
 mod ledger;
 mod limits;
+mod metrics;
+mod mission;
 mod queue;
+mod recorder;
+mod restart;
+mod sdk;
+mod startup;
 mod usage_lies;
 mod wallet;
-
-mod crash;
-mod startup;
-
-mod recorder;
-
-mod hostile;
-
-mod sdk;
-
-mod foreign;

@@ -1,14 +1,13 @@
 //! A priced configuration whose prices read like token counts, and calls that are watched.
 
 use std::io::{BufRead, Read};
-use std::time::Duration;
 
 use weir_core::ledger::{Call, Entry, EntryKind, Flags};
 use weir_core::usage::Meter;
 
 use crate::seed::paying;
 use crate::server::{JSON, Weir};
-use crate::support::{Mock, within};
+use crate::support::Mock;
 use crate::wire::{Line, kept_request};
 
 /// Input costs nothing and an output token 0.001, so that a balance of 5 is 5,000 tokens.
@@ -122,17 +121,6 @@ impl Shop {
         headers.extend(knobs);
         line.send(kept_request("POST", path, &headers, body).as_bytes()).expect("it is sent");
         line
-    }
-
-    /// Waits until so much has been spent and nothing is held any more, which the balance tells.
-    #[track_caller]
-    pub(crate) fn spends(&self, before: i64, spent: std::ops::RangeInclusive<i64>) {
-        let mut last = 0;
-        let holds = || {
-            last = before - self.available();
-            spent.contains(&last)
-        };
-        within(Duration::from_millis(1_500), &format!("{spent:?} is spent"), holds);
     }
 
     /// How many calls were left by their client, as the mock saw it.

@@ -148,6 +148,11 @@ impl Weir {
         self.admin = self.process.address("admin API");
     }
 
+    /// Writes another configuration, for when it serves again.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(self.folder.path().join("weir.toml"), complete(config)).expect("written");
+    }
+
     /// Stops it in order.
     pub(crate) fn stop(&mut self) {
         let status = self.process.terminate();
@@ -173,6 +178,12 @@ impl Weir {
     /// One call with a key, on a connection of its own.
     pub(crate) fn call(&self, key: usize, method: &str, target: &str, body: &str) -> Answer {
         self.line().call(method, target, &[&self.bearer(key), JSON], body)
+    }
+
+    /// One call of the operator.
+    pub(crate) fn admin(&self, method: &str, target: &str, body: &str) -> Answer {
+        let key = format!("authorization: Bearer {ADMIN_KEY}");
+        Line::open(self.admin).call(method, target, &[&key, JSON], body)
     }
 
     /// The header with a key.
