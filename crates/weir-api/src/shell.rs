@@ -131,6 +131,7 @@ mod tests {
             links: Links::default(),
             top_up_url: None,
             auth_headers: Vec::new(),
+            stripe_secret: None,
             admin_key: SecretDigest::of(b"admin"),
             metrics: Arc::new(String::new),
             config: None,

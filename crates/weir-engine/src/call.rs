@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_core::admit::{Ask, Refusal, Shortage, Views};
+use weir_core::account::Account;
+use weir_core::admit::{Ask, Grant, Refusal, Shortage, Views};
 use weir_core::money::Nano;
 use weir_core::operation::RouteIndex;
 use weir_core::policy::{OnLowBalance, Policy, Route, RoutePrice};
@@ -110,42 +111,19 @@ impl Engine {
             return refused(Why::UnknownModel, &live, wanted, route, clock);
         }
         let before = self.totals(&live, price.as_deref(), clock);
-        let mut bound = wanted.bound;
-        let mut clamped = None;
-        if charged && wanted.stream && route.on_low_balance == OnLowBalance::Refuse {
-            let available = live.account.wallet.available(live.account.latest().max(clock));
-            bound.output = share_of(offer, &bound, &before, available, route);
-        }
-        let grant = loop {
-            let worth = offer.map_or(Nano::ZERO, |offer| offer.quote_worst(&bound, &before));
-            let counted = if clamped.is_some() { &bound } else { &wanted.bound };
-            let ask = ask_of(wanted, route, counted, worth, charged);
-            match live.account.admit(&ask, clock) {
-                Ok(grant) => break (grant, worth, ask.tokens),
-                Err(Refusal::Credits(short)) => {
-                    let affordable = offer.and_then(|offer| {
-                        offer.affordable_output(&bound, &before, short.available)
-                    });
-                    let lower = affordable.filter(|output| {
-                        route.on_low_balance == OnLowBalance::Clamp
-                            && *output >= route.min_output_tokens
-                            && *output < bound.output
-                    });
-                    let Some(lower) = lower else {
-                        let why = Why::Credits(short, affordable);
-                        self.read_levels_refused(&mut live, cell.id, clock);
-                        return refused(why, &live, wanted, route, clock);
-                    };
-                    bound.output = lower;
-                    clamped = Some(lower);
+        let terms = Terms { offer, before, charged };
+        let agreed = match negotiate(&mut live.account, wanted, route, &terms, clock) {
+            Ok(agreed) => agreed,
+            Err(why) => {
+                match &why {
+                    Why::Credits(..) => self.read_levels_refused(&mut live, cell.id, clock),
+                    Why::Rules(refusal) => self.alarm(&mut live, refusal, clock),
+                    Why::UnknownModel | Why::Store(_) => {}
                 }
-                Err(why) => {
-                    self.alarm(&mut live, &why, clock);
-                    return refused(Why::Rules(why), &live, wanted, route, clock);
-                }
+                return refused(why, &live, wanted, route, clock);
             }
         };
-        let (grant, worth, tokens) = grant;
+        let Agreed { grant, bound, clamped, worth, tokens } = agreed;
         if grant.hold.is_some() {
             self.meters().held();
         }
@@ -260,6 +238,61 @@ fn share_of(
     let covered = offer.and_then(|offer| offer.affordable_output(&wide, before, available));
     let share = covered.unwrap_or(0) / STREAM_SHARES;
     share.max(route.min_output_tokens).min(bound.output)
+}
+
+/// At what price a call is quoted.
+struct Terms<'a> {
+    offer: Option<Offer<'a>>,
+    /// What the account used of the price in the billing period.
+    before: Usage,
+    charged: bool,
+}
+
+/// What a call got.
+struct Agreed {
+    grant: Grant,
+    bound: Bound,
+    /// The output bound to which it was lowered, if it was.
+    clamped: Option<u64>,
+    worth: Nano,
+    tokens: u64,
+}
+
+/// Admits a call, with a lower output bound where the route allows that and the wallet asks for it.
+fn negotiate(
+    account: &mut Account,
+    wanted: &Wanted<'_>,
+    route: &Route,
+    terms: &Terms<'_>,
+    clock: Timestamp,
+) -> Result<Agreed, Why> {
+    let Terms { offer, before, charged } = terms;
+    let mut bound = wanted.bound;
+    let mut clamped = None;
+    if *charged && wanted.stream && route.on_low_balance == OnLowBalance::Refuse {
+        let available = account.wallet.available(account.latest().max(clock));
+        bound.output = share_of(*offer, &bound, before, available, route);
+    }
+    loop {
+        let worth = offer.map_or(Nano::ZERO, |offer| offer.quote_worst(&bound, before));
+        let counted = if clamped.is_some() { &bound } else { &wanted.bound };
+        let ask = ask_of(wanted, route, counted, worth, *charged);
+        let short = match account.admit(&ask, clock) {
+            Ok(grant) => return Ok(Agreed { grant, bound, clamped, worth, tokens: ask.tokens }),
+            Err(Refusal::Credits(short)) => short,
+            Err(why) => return Err(Why::Rules(why)),
+        };
+        let affordable =
+            offer.and_then(|offer| offer.affordable_output(&bound, before, short.available));
+        let lower = affordable.filter(|output| {
+            route.on_low_balance == OnLowBalance::Clamp
+                && *output >= route.min_output_tokens
+                && *output < bound.output
+        });
+        let Some(lower) = lower else { return Err(Why::Credits(short, affordable)) };
+        bound.output = lower;
+        clamped = Some(lower);
+    }
 }
 
 /// The name of the price of a call; `None` where nothing has a price.

@@ -132,8 +132,28 @@ impl Engine {
             // It is in the books, but nothing may be spent of it before the disk has it.
             let reserved = wallet.restore_hold(posting.amount, now);
             live.last_entry = posting.seq;
-            let mut ops = self.credit_ops(cell, new, &posting);
+            let mut ops = Vec::with_capacity(3);
+            let policy = self.policy.load().number();
+            let entry = posting.clone().into_entry(
+                cell.id,
+                &new.reference,
+                policy,
+                new.note.as_deref(),
+                None,
+            );
+            ops.push(Op::Append(entry));
             ops.extend(more);
+            ops.extend(self.audit(Change {
+                action: audited_as(new.kind),
+                subject: posting.seq.to_string(),
+                account: Some(cell.id),
+                before: Value::Null,
+                after: serde_json::json!({
+                    "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+                    "note": new.note,
+                }),
+            }));
+            ops.extend(self.topped_up(cell, new.kind, &posting));
             ops.extend(told);
             (turn.commit(Urgency::Fresh, ops), posting, reserved)
         };
@@ -153,31 +173,14 @@ impl Engine {
         Ok(Posted { entry: posting.seq, balance: posting.balance, available })
     }
 
-    /// What is written of a credit: its entry, who posted it, and that it came.
-    fn credit_ops(&self, cell: &AccountCell, new: &NewCredit, posting: &Posting) -> Vec<Op> {
-        let policy = self.policy.load().number();
-        let note = new.note.as_deref();
-        let entry = posting.clone().into_entry(cell.id, &new.reference, policy, note, None);
-        let mut ops = vec![Op::Append(entry)];
-        ops.extend(self.audit(Change {
-            action: audited_as(new.kind),
-            subject: posting.seq.to_string(),
-            account: Some(cell.id),
-            before: Value::Null,
-            after: serde_json::json!({
-                "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
-                "note": new.note,
-            }),
-        }));
-        if !posting.amount.is_negative() {
-            let data = serde_json::json!({
-                "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
-                "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
-                "kind": new.kind.name(),
-            });
-            ops.push(Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)));
-        }
-        ops
+    fn topped_up(&self, cell: &AccountCell, kind: EntryKind, posting: &Posting) -> Option<Op> {
+        let data = serde_json::json!({
+            "account_id": cell.id.to_string(), "entry_id": posting.seq.to_string(),
+            "amount": posting.amount.to_string(), "balance": posting.balance.to_string(),
+            "kind": kind.name(),
+        });
+        (!posting.amount.is_negative())
+            .then(|| Op::Event(event(self, "wallet.topped_up", Some(cell.id), &data)))
     }
 
     /// Refuses changes of an account that got ahead of its ledger, until it is read anew.

@@ -26,27 +26,14 @@ pub fn write(
     let nearest = refused.or_else(|| nearest(views, Unit::Requests));
     match nearest.and_then(|view| view.now.limit.map(|limit| (view, limit))) {
         Some((view, limit)) => {
-            headers.insert(&LIMIT, limit.into());
-            headers.insert(&REMAINING, view.now.remaining.min(limit).into());
+            let remaining = told(view.unit, view.now.remaining.min(limit));
+            headers.insert(&LIMIT, told(view.unit, limit).into());
+            headers.insert(&REMAINING, remaining.into());
             headers.insert(&RESET, view.now.reset_at.max(now).secs_ceil().into());
             headers.insert(&WINDOW, view.now.window.secs_ceil().into());
         }
-        None if views.iter().all(|view| view.now.limit.is_none()) => {
-            headers.insert(&UNLIMITED, HeaderValue::from_static("true"));
-            let window = view.now.window.secs_ceil();
-            let remaining = told(view.unit, view.now.remaining.min(limit));
-            put(headers, header::X_RATELIMIT_LIMIT, &mut text, told(view.unit, limit));
-            put(headers, header::X_RATELIMIT_REMAINING, &mut text, remaining);
-            put(
-                headers,
-                header::X_RATELIMIT_RESET,
-                &mut text,
-                view.now.reset_at.max(now).secs_ceil(),
-            );
-            put(headers, header::X_RATELIMIT_WINDOW, &mut text, window);
-        }
         None if views.iter().all(|view| view.now.limit.is_none() || view.shadow) => {
-            insert(headers, header::X_RATELIMIT_UNLIMITED, "true");
+            headers.insert(&UNLIMITED, HeaderValue::from_static("true"));
         }
         None => {}
     }
@@ -197,10 +184,6 @@ static OPENAI_TOKENS: [HeaderName; 3] = [
 
 /// Headers that one answer may get here, those of the wallet included.
 const HEADERS_MAX: usize = 16;
-const OPENAI_REQUESTS: [&str; 3] =
-    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-const OPENAI_TOKENS: [&str; 3] =
-    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use weir_core::operation::{Lookup, RouteIndex};
 use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::time::Span;
-use weir_engine::call::{Admission, Wanted};
+use weir_engine::call::{Admission, Refused, Wanted};
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::clock::instant;
 use weir_engine::engine::Engine;
@@ -238,8 +238,7 @@ impl Pipeline {
             self.permit(incoming, route, &context, &wanted)?;
             if let Some(body) = body.take() {
                 if let Err(refused) = self.engine.peek(&wanted) {
-                    self.engine.count_unsent(&wanted, 429, true, millis(incoming.arrived));
-                    return Err(context.refused(&refused, ""));
+                    return Err(self.refuse_call(&refused, &wanted, &context, incoming));
                 }
                 let read = self.take(incoming, route, &wanted, &context, body).await;
                 taken =
@@ -276,11 +275,7 @@ impl Pipeline {
                     return self.send(incoming, &wanted, route, read, made, urgency).await;
                 }
                 Admission::Refused(refused) => {
-                    let failure = context.refused(&refused, model.as_deref().unwrap_or_default());
-                    let limited = matches!(failure.status(), 402 | 429);
-                    let latency = millis(incoming.arrived);
-                    self.engine.count_unsent(&wanted, failure.status(), limited, latency);
-                    return Err(failure);
+                    return Err(self.refuse_call(&refused, &wanted, &context, incoming));
                 }
                 Admission::Stale => {}
             }
@@ -294,6 +289,21 @@ impl Pipeline {
         let context = self.context(incoming.request_id, Dialect::Problem);
         let failure = context.fail(Code::RouteNotFound, "There is no such route any more.");
         Err(self.without_route(failure, incoming))
+    }
+
+    /// A refusal by limits, wallet or store, counted.
+    fn refuse_call(
+        &self,
+        refused: &Refused,
+        wanted: &Wanted<'_>,
+        context: &Context<'_>,
+        incoming: &Incoming<'_>,
+    ) -> Failure {
+        let failure = context.refused(refused, wanted.model.unwrap_or_default());
+        let limited = matches!(failure.status(), 402 | 429);
+        let latency = millis(incoming.arrived);
+        self.engine.count_unsent(wanted, failure.status(), limited, latency);
+        failure
     }
 
     /// Takes the body in; of a priced call with an idempotency key all of it, to know it again.

@@ -37,10 +37,10 @@ pub enum Code {
     HeadersTooLarge,
     InternalError,
     UpstreamUnreachable,
+    UpstreamBroke,
     Overloaded,
     StoreUnavailable,
     UpstreamTimeout,
-    UpstreamBroke,
     Forbidden,
 }
 

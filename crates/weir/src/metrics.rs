@@ -117,7 +117,7 @@ impl Metrics {
         health.encode_gauge(&i64::from(healthy))?;
         let help = "The number of the policy in force; it grows with each reload";
         let mut policy = encoder.encode_descriptor("policy_number", help, None, gauge)?;
-        let number = i64::try_from(self.engine.policy().number().0).unwrap_or(i64::MAX);
+        let number = i64::from(self.engine.policy().number().0);
         policy.encode_gauge(&number)?;
         let help = "Always 1; the version is a label";
         let mut build = encoder.encode_descriptor("build_info", help, None, gauge)?;

@@ -301,7 +301,6 @@ impl Api {
             request_id: "req_test",
             bound: Bound::text(1_000, output_tokens),
             output_max: Some(output_tokens),
-            stream: false,
         };
         let Admission::Granted(mut ticket) = self.engine.admit(&wanted) else {
             panic!("the call was refused")

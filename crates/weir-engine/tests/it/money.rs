@@ -134,7 +134,10 @@ fn many_tiny_charges_add_up_exactly() {
     let spent = nano("100") - engine.wallet_of(&cell).balance;
     assert_eq!(spent.get(), 13_200 * count);
     engine.close();
-    assert_eq!(weir_engine::audit::verify(dir.path()).unwrap().entries, count as u64 + 1);
+    assert_eq!(
+        weir_engine::audit::verify(dir.path()).unwrap().entries,
+        u64::try_from(count).unwrap() + 1
+    );
 }
 
 #[test]

@@ -56,9 +56,39 @@ pub(super) fn event(name: Option<&[u8]>, data: &[u8], seen: &mut Seen) -> EventK
     match chunk.choices {
         Some(0) if seen.carried => EventKind::UsageOnly,
         _ if chunk.spoke => EventKind::Content,
+        Some(_) if seen.carried && says_nothing(data) => EventKind::UsageOnly,
         Some(_) => EventKind::Other,
         None => name.map_or(EventKind::Other, kind_of_type),
     }
+}
+
+/// Whether no choice of a chunk says anything: no delta with a member, no reason to finish. Some
+/// upstreams (LiteLLM) report usage beside such a choice where OpenAI has none.
+fn says_nothing(data: &[u8]) -> bool {
+    let mut silent = true;
+    let read = Scanner::new(data).object(|scan, name| {
+        if !name.is("choices") || scan.kind()? != Kind::Array {
+            return scan.skip();
+        }
+        scan.array(|scan| {
+            if scan.kind()? != Kind::Object {
+                silent = false;
+                return scan.skip();
+            }
+            scan.object(|scan, name| {
+                let kind = scan.kind()?;
+                if name.is("delta") && kind == Kind::Object {
+                    return scan.object(|scan, _| {
+                        silent = false;
+                        scan.skip()
+                    });
+                }
+                silent &= kind == Kind::Null || name.is("index");
+                scan.skip()
+            })
+        })
+    });
+    read.is_ok() && silent
 }
 
 /// The kind of an event of which only the beginning is known.

@@ -141,6 +141,20 @@ fn chat_chunk(delta: &Value) -> Value {
 }
 
 #[test]
+fn a_usage_chunk_with_a_choice_that_says_nothing_is_a_usage_chunk() {
+    let report = json!({"prompt_tokens": 8, "completion_tokens": 5, "total_tokens": 13});
+    let kind = |choice: Value| {
+        let chunk = json!({"choices": [choice], "usage": report});
+        stream(Shape::OpenAi, &[event(&chunk)]).0
+    };
+    assert_eq!(kind(json!({"index": 0, "delta": {}})), [UsageOnly]);
+    assert_eq!(kind(json!({"index": 0, "delta": {}, "finish_reason": null})), [UsageOnly]);
+    assert_eq!(kind(json!({"index": 0, "delta": {}, "finish_reason": "stop"})), [Other]);
+    assert_eq!(kind(json!({"index": 0, "delta": {"role": "assistant", "content": ""}})), [Other]);
+    assert_eq!(kind(json!({"index": 0, "delta": {"content": "Hi"}})), [Content]);
+}
+
+#[test]
 fn a_chat_stream_is_told_apart_event_by_event() {
     let events = [
         event(&chat_chunk(&json!({"role":"assistant","content":""}))),

@@ -4,11 +4,15 @@ use std::io::{BufRead, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use weir_core::ledger::EntryKind;
+use weir_core::money::Nano;
 
 use crate::sdk::place;
-use crate::seed::on;
+use crate::seed::{on, paying};
 use crate::server::Weir;
-use crate::support::eventually;
+use crate::support::within;
 use crate::wire::{Answer, Line, kept_request};
 
 /// A program that serves on a port of ours; ended when dropped.
@@ -18,13 +22,14 @@ struct Program {
 }
 
 impl Program {
-    /// Starts a program that is told a free port, and waits until it listens there.
+    /// Starts a program that is told a free port, and waits until it listens there, however long
+    /// its start takes.
     fn start(make: impl FnOnce(u16) -> Command) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let address = free.expect("a free port");
         let child = make(address.port()).stdout(Stdio::null()).spawn().expect("it starts");
         let program = Self { child, address };
-        eventually("it listens", || TcpStream::connect(address).is_ok());
+        within(Duration::from_secs(120), "it listens", || TcpStream::connect(address).is_ok());
         program
     }
 }
@@ -217,4 +222,74 @@ fn a_large_upload_passes_byte_for_byte() {
     assert_eq!(line.answer().map(|answer| answer.status), Some(200));
     assert_eq!(upstream.requests(), ["PUT /a 5000000", "PUT /a 5000000"]);
     assert!(upstream.bodies().iter().all(|got| *got == body), "other bytes");
+}
+
+/// A model that answers what its configuration says.
+const LITELLM: &str = "model_list:\n  - model_name: mock\n    litellm_params:\n      \
+                       model: openai/gpt-4o-mini\n      api_key: none\n      \
+                       mock_response: one two three four five\n";
+
+#[test]
+fn the_litellm_proxy_is_read_and_charged_by_what_it_reports() {
+    let Some(program) = place("the LiteLLM proxy").map(|place| place.join("litellm/bin/litellm"))
+    else {
+        return;
+    };
+    if !program.exists() {
+        let said = format!("SKIPPED: the LiteLLM proxy: no {}\n", program.display());
+        let _ = std::io::stderr().write_all(said.as_bytes());
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("config.yaml"), LITELLM).expect("written");
+    let proxy = Program::start(|port| {
+        let mut command = Command::new(program);
+        command.current_dir(folder.path()).stderr(Stdio::null());
+        command.args(["--config", "config.yaml", "--host", "127.0.0.1"]);
+        command.args(["--port", &port.to_string()]);
+        // It neither asks the network for anything, nor wants a key of its own.
+        for (name, value) in [
+            ("LITELLM_LOCAL_MODEL_COST_MAP", "True"),
+            ("LITELLM_TELEMETRY", "False"),
+            ("LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY", "true"),
+        ] {
+            command.env(name, value);
+        }
+        command
+    });
+    let config = format!(
+        "[upstreams.u]\nurls = [\"http://{}\"]\n[plans.payg]\nbilling = \"wallet\"\n\
+         [[routes]]\nmatch = \"GET /*\"\nupstream = \"u\"\nprice = \"free\"\n\
+         [[routes]]\nmatch = \"POST /v1/chat/completions\"\nupstream = \"u\"\n\
+         usage = \"openai\"\nprice = \"model\"\n\
+         [prices.mock]\ninput_tokens = \"1.00/1k\"\noutput_tokens = \"1.00/1k\"\n",
+        proxy.address
+    );
+    let mut weir = Weir::start(&config, &[paying("payg", "100")]);
+    let models = Line::open(proxy.address).call("GET", "/v1/models", &[], "");
+    let through = weir.call(0, "GET", "/v1/models", "");
+    assert_eq!((through.status, through.text()), (200, models.text()));
+    let body = |stream: &str| {
+        format!(r#"{{"model":"mock",{stream}"messages":[{{"role":"user","content":"Hi"}}]}}"#)
+    };
+    let whole = weir.call(0, "POST", "/v1/chat/completions", &body(""));
+    assert_eq!(whole.status, 200, "{}", whole.text());
+    let total = whole.json()["usage"]["total_tokens"].as_i64().expect("a count");
+    let charge: Nano =
+        whole.header("x-weir-charge").and_then(|text| text.parse().ok()).expect("a charge");
+    assert_eq!(charge.get(), total * 1_000_000);
+    let stream = weir.call(0, "POST", "/v1/chat/completions", &body("\"stream\":true,"));
+    let events = stream.events();
+    let said: String = events
+        .iter()
+        .filter_map(|event| event["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    assert_eq!(said, "one two three four five");
+    assert!(stream.complete && stream.text().trim_end().ends_with("data: [DONE]"));
+    assert!(events.iter().all(|event| event["usage"].is_null()), "{}", stream.text());
+    let entries = weir.stop_and_read();
+    let charges = entries.iter().filter(|entry| entry.kind == EntryKind::Charge);
+    let charges: Vec<_> = charges.map(|entry| -entry.amount.get()).collect();
+    assert_eq!(charges[0], total * 1_000_000);
+    assert!(charges.len() == 2 && charges[1] > 0, "{charges:?}");
 }
