@@ -4,6 +4,8 @@ mod step;
 
 mod bench;
 
+mod faults;
+
 mod tidy;
 
 mod sdk;
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["test"] => test::run(&root(), test::Extent::Everything),
         ["test", "--quick"] => test::run(&root(), test::Extent::WithoutSdks),
+        ["faults", arguments @ ..] => faults::run(&root(), arguments),
         ["bench", options @ ..] => bench::run(&root(), options),
         ["tidy"] => tidy::run(&root()),
         _ => {
@@ -56,5 +59,7 @@ usage: cargo xtask VERB
   bench [proxy|priced|sse|idle|start|all]
         [--rounds N] [--seconds N] [--pin] [--quick] [--weir BINARY] [--json FILE]
                   what Weir costs beside nginx before the same upstream (docs/performance.md)
+  faults NAME [--seed N] [--rounds R]
+                  the real binary under kill -9, failing and full disks (docs/faults.md)
   tidy            the house rules alone: layers, imports, file lengths, banned words
 ";

@@ -14,6 +14,7 @@ mod records;
 mod refunds;
 mod usage;
 mod wallet;
+mod webhooks;
 
 pub(crate) use self::increases::page as increases_page;
 pub(crate) use self::keys::{overlap, page as keys_page, shown_once};
@@ -56,6 +57,13 @@ fn routes() -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::with_openapi(Described::openapi()).nest(
         "/admin/v1",
         OpenApiRouter::new()
+            .routes(routes!(webhooks::create, webhooks::list))
+            .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
+            .routes(routes!(webhooks::rotate))
+            .routes(routes!(webhooks::test))
+            .routes(routes!(webhooks::replay))
+            .routes(routes!(webhooks::deliveries))
+            .routes(routes!(webhooks::list_of_account))
             .routes(routes!(accounts::create, accounts::list))
             .routes(routes!(accounts::show, accounts::change, accounts::close))
             .routes(routes!(accounts::limits))

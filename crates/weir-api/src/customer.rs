@@ -6,6 +6,7 @@ mod keys;
 mod own;
 mod pages;
 mod usage;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -44,6 +45,12 @@ fn routes(prefix: &str) -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::with_openapi(Described::openapi()).nest(
         &format!("{prefix}/v1"),
         OpenApiRouter::new()
+            .routes(routes!(webhooks::create, webhooks::list))
+            .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
+            .routes(routes!(webhooks::rotate))
+            .routes(routes!(webhooks::test))
+            .routes(routes!(webhooks::replay))
+            .routes(routes!(webhooks::deliveries))
             .routes(routes!(own::key))
             .routes(routes!(own::limits))
             .routes(routes!(own::wallet))

@@ -31,8 +31,10 @@ pub(crate) async fn events(
             if !events.is_empty() {
                 return Ok::<_, Problem>(events);
             }
-            if news.changed().await.is_err() {
-                return Ok(events); // the store is closed
+            tokio::select! {
+                // The store is closed, or about to be.
+                () = app.engine.ending() => return Ok(events),
+                news = news.changed() => if news.is_err() { return Ok(events) },
             }
             // Many events at once wake everybody once.
             tokio::time::sleep(TOGETHER).await;

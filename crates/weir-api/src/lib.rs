@@ -17,9 +17,13 @@ mod problem;
 mod answer;
 mod request;
 
+pub mod hook;
+
 mod document;
 
 mod shape;
+
+mod hooks;
 
 mod auth;
 mod follow;

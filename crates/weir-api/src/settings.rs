@@ -22,6 +22,8 @@ pub struct ApiSettings {
     pub top_up_url: Option<String>,
     /// Headers that may hold a customer's key; the first one present counts.
     pub auth_headers: Vec<HeaderName>,
+    /// Whether webhooks may go to private addresses and by plain HTTP.
+    pub webhooks_allow_private: bool,
     /// Digest of the operator's own key: the owner's.
     pub admin_key: SecretDigest,
     /// What payment events in Stripe's shape are signed with; `None`: none are taken.

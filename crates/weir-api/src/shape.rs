@@ -11,3 +11,4 @@ pub(crate) mod record;
 pub(crate) mod summary;
 pub(crate) mod usage;
 pub(crate) mod wallet;
+pub(crate) mod webhook;

@@ -26,10 +26,15 @@ impl Engine {
         self.tell_boosts();
         // Everything posted up to `applied` was touched before it got its position, so that its
         // account is among the dirty ones now, or was among those of an earlier round.
+        // What calls of an ended policy counted is among the sums that are taken now.
+        let ended = self.policies_ended();
         let (applied, charged) = self.journal.take_sums();
-        let policy = self.policy();
-        let mut rows = rollups(charged, &policy);
-        rows.extend(rollups(self.tallies.take(), &policy));
+        let tallies = self.tallies.take();
+        let mut policies = self.policies.lock();
+        let mut rows = rollups(charged, &policies);
+        rows.extend(rollups(tallies, &policies));
+        policies.retain(|number, _| !ended.contains(number));
+        drop(policies);
         self.journal.store().add_usage(rows, applied);
         let dirty = std::mem::take(&mut *self.dirty.lock());
         let mut wallets = Vec::new();

@@ -1,6 +1,6 @@
 //! Starting: the engine as the last process left it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use weir_store::load::Loaded;
 use weir_store::store::{Options, Store};
 use weir_store::usage::{WindowKey, WindowState};
 
+use crate::accept::PlansMissing;
 use crate::boosts::Boosting;
 use crate::cell::AccountCell;
 use crate::clock::Clock;
@@ -39,8 +40,8 @@ pub enum BootError {
     #[error("the store cannot be read")]
     Read(#[from] ReadError),
     /// Accounts are on plans that the configuration lacks.
-    #[error("the configuration lacks plans in use: {}", .0.join("; "))]
-    PlansMissing(Vec<String>),
+    #[error(transparent)]
+    PlansMissing(#[from] PlansMissing),
     /// What is kept of a resource makes no sense.
     #[error("{what} {id} in the store makes no sense: {why}")]
     Resource {
@@ -92,7 +93,7 @@ impl Engine {
         let mut records = Vec::new();
         loaded.resources(kind::ACCOUNT, |resource| records.push((resource.id, resource.body)))?;
         let policy = self.policy();
-        let mut missing: HashMap<String, Vec<String>> = HashMap::new();
+        let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (id, body) in records {
             let id = AccountId(id);
             self.skip_ids(id.0);
@@ -108,17 +109,7 @@ impl Engine {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut plans: Vec<String> = missing
-            .into_iter()
-            .map(|(plan, accounts)| {
-                let shown = accounts.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-                let more = accounts.len().saturating_sub(5);
-                let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-                format!("`{plan}`, used by {shown}{rest}")
-            })
-            .collect();
-        plans.sort();
-        Err(BootError::PlansMissing(plans))
+        Err(PlansMissing::told(missing).into())
     }
 
     fn load_keys(&self, loaded: &Loaded) -> Result<(), BootError> {

@@ -1,6 +1,6 @@
 //! The live state of everything: policy, accounts and keys in memory, the journal behind them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +39,8 @@ pub struct Engine {
     pub(crate) clock: Clock,
     pub(crate) settings: EngineSettings,
     pub(crate) policy: ArcSwap<Policy>,
+    /// The present policy, and earlier ones until what their calls counted is written.
+    pub(crate) policies: Mutex<BTreeMap<PolicyNumber, Arc<Policy>>>,
     pub(crate) names: Mutex<LimitNames>,
     /// What accounts without own values and boosts share, by plan, for the present policy.
     shared: Mutex<SharedEntitlements>,
@@ -55,6 +57,8 @@ pub struct Engine {
     /// When the process began: what was in progress before is not any more.
     pub(crate) started_at: Timestamp,
     pub(crate) webhooks: Webhooks,
+    /// Whether the process ends, so that nobody waits for what will not come.
+    pub(crate) ending: tokio::sync::watch::Sender<bool>,
     /// The last event that has become deliveries.
     pub(crate) outbox: tokio::sync::Mutex<EventId>,
     pub(crate) alarms: Alarms,
@@ -98,12 +102,14 @@ impl Engine {
         journal: Journal,
     ) -> Self {
         let number = policy.number();
+        let policy = Arc::new(policy);
         let started_at = clock.now();
         Self {
             clock,
             started_at,
             settings,
-            policy: ArcSwap::from_pointee(policy),
+            policies: Mutex::new(BTreeMap::from([(number, Arc::clone(&policy))])),
+            policy: ArcSwap::new(policy),
             names: Mutex::new(names),
             shared: Mutex::new((number, HashMap::new())),
             keys: papaya::HashMap::new(),
@@ -116,6 +122,7 @@ impl Engine {
             dirty: Mutex::default(),
             changes: tokio::sync::Mutex::default(),
             webhooks: Webhooks::default(),
+            ending: tokio::sync::watch::Sender::new(false),
             outbox: tokio::sync::Mutex::default(),
             alarms: Alarms::default(),
             open_holds: OpenHolds::default(),
@@ -257,6 +264,9 @@ impl Engine {
             return true;
         }
         let record = cell.record.load();
+        if live.policy != policy.number() && !live.own.is_empty() {
+            live.own = self.own_limits_after(&record, &policy);
+        }
         self.entitle(live, &policy, &record.plan, now);
         true
     }

@@ -66,6 +66,7 @@ pub mod statements;
 pub mod increases;
 pub mod operators;
 
+pub mod accept;
 mod mend;
 mod recover;
 

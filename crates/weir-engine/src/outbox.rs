@@ -1,5 +1,7 @@
 //! From told facts to deliveries: who gets what, how far each delivery is.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use weir_core::id::{EventId, WebhookId};
@@ -44,6 +46,18 @@ impl Engine {
     /// Tells the last event whenever newer ones have become durable.
     pub fn watch_events(&self) -> watch::Receiver<EventId> {
         self.journal.store().watch_events()
+    }
+
+    /// Ends every wait for events: the process is about to stop.
+    pub fn end_waits(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Resolves when the process is about to stop.
+    pub async fn ending(&self) {
+        let mut ending = self.ending.subscribe();
+        // The sender lives as long as the engine.
+        let _gone = ending.wait_for(|ending| *ending).await;
     }
 
     /// Makes deliveries of the next events, for all webhooks that want them and for those that
@@ -136,6 +150,16 @@ impl Engine {
         .await
     }
 
+    /// Waits until there are webhooks to be looked at: see [`Engine::take_nudged`].
+    pub async fn nudged(&self) {
+        self.webhooks.nudged().await;
+    }
+
+    /// The webhooks that something was put aside for by hand since this was asked last.
+    pub fn take_nudged(&self) -> BTreeSet<WebhookId> {
+        self.webhooks.take_nudged()
+    }
+
     /// One event.
     ///
     /// # Errors
@@ -164,7 +188,9 @@ impl Engine {
     pub async fn replay_event(&self, webhook: &Webhook, id: EventId) -> Result<(), ChangeError> {
         let event = self.told(id).await?.filter(|event| webhook.sees(event));
         let event = event.ok_or(ChangeError::NotFound)?;
-        self.note_deliveries(&[Delivery::new(webhook.id, event.id, self.now())]).await
+        self.note_deliveries(&[Delivery::new(webhook.id, event.id, self.now())]).await?;
+        self.webhooks.nudge(webhook.id);
+        Ok(())
     }
 
     /// Delivers the events of a time to a webhook again; says how many. At most 10,000 in one
@@ -209,6 +235,7 @@ impl Engine {
         let deliveries: Vec<Delivery> =
             ids.into_iter().map(|id| Delivery::new(webhook.id, id, now)).collect();
         self.note_deliveries(&deliveries).await?;
+        self.webhooks.nudge(webhook.id);
         Ok(deliveries.len())
     }
 
@@ -228,6 +255,7 @@ impl Engine {
         let deliver = Op::Deliver(Delivery::new(webhook.id, id, self.now()));
         let commit = turn.commit(Urgency::Fresh, vec![Op::Event(event), deliver]);
         commit.await?;
+        self.webhooks.nudge(webhook.id);
         Ok(id)
     }
 }

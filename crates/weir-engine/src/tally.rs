@@ -1,6 +1,7 @@
 //! Usage as it is counted for analytics, until it is written behind.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use weir_core::id::{AccountId, KeyId, PolicyNumber};
@@ -145,12 +146,15 @@ pub fn latency_bound_ms(bucket: usize) -> u64 {
     1 << bucket.min(62)
 }
 
-/// The roll-up rows of sums, in all grains, of each account and of all together. `policy` names the routes; sums of an older policy
-/// whose route is gone are told without one.
-pub(crate) fn rollups(sums: Sums, policy: &Policy) -> Vec<(RollupKey, Counters)> {
+/// The roll-up rows of sums, in all grains, of each account and of all together. `policies` name
+/// the routes.
+pub(crate) fn rollups(
+    sums: Sums,
+    policies: &BTreeMap<PolicyNumber, Arc<Policy>>,
+) -> Vec<(RollupKey, Counters)> {
     let mut rows = Vec::with_capacity(sums.len() * GRAINS.len() * 2);
     for (key, counters) in sums {
-        let route = policy.route(key.route).filter(|_| key.policy == policy.number());
+        let route = policies.get(&key.policy).and_then(|policy| policy.route(key.route));
         let (route, class) = match route {
             Some(route) => (route.pattern.as_str(), &*route.class),
             None => ("", ""),

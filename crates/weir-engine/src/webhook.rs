@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use weir_core::id::{AccountId, WebhookId};
 use weir_core::time::Timestamp;
 use weir_store::op::Event;
@@ -82,7 +83,12 @@ pub struct PreviousSecret {
 
 /// All webhooks, by id and by owner.
 #[derive(Debug, Default)]
-pub(crate) struct Webhooks(RwLock<Directory>);
+pub(crate) struct Webhooks {
+    directory: RwLock<Directory>,
+    /// Those that the deliverer is to look at now.
+    nudged: Mutex<BTreeSet<WebhookId>>,
+    bell: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Directory {
@@ -176,25 +182,39 @@ impl WebhookRecord {
 impl Webhooks {
     pub(crate) fn put(&self, webhook: Webhook) -> Arc<Webhook> {
         let webhook = Arc::new(webhook);
-        let mut directory = self.0.write();
+        let mut directory = self.directory.write();
         directory.by_owner.insert((webhook.account, webhook.id));
         directory.by_id.insert(webhook.id, Arc::clone(&webhook));
         webhook
     }
 
     pub(crate) fn remove(&self, id: WebhookId) {
-        let mut directory = self.0.write();
+        let mut directory = self.directory.write();
         if let Some(webhook) = directory.by_id.remove(&id) {
             directory.by_owner.remove(&(webhook.account, id));
         }
     }
 
+    /// Tells the deliverer that something waits for this webhook.
+    pub(crate) fn nudge(&self, id: WebhookId) {
+        self.nudged.lock().insert(id);
+        self.bell.notify_one();
+    }
+
+    pub(crate) async fn nudged(&self) {
+        self.bell.notified().await;
+    }
+
+    pub(crate) fn take_nudged(&self) -> BTreeSet<WebhookId> {
+        std::mem::take(&mut *self.nudged.lock())
+    }
+
     pub(crate) fn by_id(&self, id: WebhookId) -> Option<Arc<Webhook>> {
-        self.0.read().by_id.get(&id).map(Arc::clone)
+        self.directory.read().by_id.get(&id).map(Arc::clone)
     }
 
     pub(crate) fn of(&self, owner: Option<AccountId>) -> Vec<Arc<Webhook>> {
-        let directory = self.0.read();
+        let directory = self.directory.read();
         let range = (owner, WebhookId(0))..=(owner, WebhookId(u64::MAX));
         let ids = directory.by_owner.range(range);
         ids.filter_map(|(_, id)| directory.by_id.get(id)).map(Arc::clone).collect()

@@ -157,6 +157,7 @@ impl Engine {
         self.webhook(id).ok_or(ChangeError::NotFound)?;
         self.journal.commit(Urgency::Fresh, vec![delete_webhook(id)]).await?;
         self.webhooks.remove(id);
+        self.webhooks.nudge(id);
         Ok(())
     }
 

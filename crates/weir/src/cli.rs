@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::admin::{account, boost, export, increase, key, limits, tail, usage, wallet};
+use crate::admin::{account, boost, config, export, increase, key, limits, tail, usage, wallet};
 use crate::command::{check, demo, demo_upstream, init, ledger, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
@@ -48,6 +48,13 @@ enum Command {
     Increase(increase::IncreaseArgs),
     /// Prove the books of a store.
     Ledger(ledger::Args),
+    /// Show the configuration in force, or what another would change; reload.
+    Config(config::ConfigArgs),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Run the mock AI upstream of the demo by itself.
     #[command(hide = true)]
     DemoUpstream(demo_upstream::Args),
@@ -72,6 +79,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
         Command::Ledger(args) => ledger::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Completions { shell } => {
+            let mut out = io::stdout();
+            clap_complete::generate(shell, &mut Cli::command(), "weir", &mut out);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::DemoUpstream(args) => demo_upstream::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -89,6 +89,16 @@ impl Client {
         self.answer(call.content_type("application/json").send(body.to_string()))
     }
 
+    /// POSTs a text to a path below `/admin/v1/`.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn post_text(&self, path: &str, text: &str) -> anyhow::Result<Value> {
+        let call = self.agent.post(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.content_type("application/toml").send(text))
+    }
+
     /// PATCHes a path below `/admin/v1/`.
     ///
     /// # Errors

@@ -14,6 +14,12 @@ mod side;
 
 mod metrics;
 
+mod setup;
+
+mod difference;
+
+mod reload;
+
 mod node;
 
 mod command;

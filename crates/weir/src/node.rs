@@ -1,31 +1,31 @@
 //! One running node: engine, data plane, control plane and what runs beside them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use weir_api::settings::ApiSettings;
+use weir_api::hook::deliver::{Deliverer, DeliveryCounts};
+use weir_api::hook::mail::Mailer;
+use weir_api::settings::ConfigControl;
 use weir_core::names::LimitNames;
 use weir_engine::admin_key::AdminKey;
 use weir_engine::clock::Clock;
 use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::secret::SecretDigest;
-use weir_gate::gate::{Gate, Setup, Setups};
+use weir_gate::gate::{Gate, Setups};
 use weir_gate::listen::check_free;
 use weir_gate::meters::GateMeters;
-use weir_gate::pipeline::Shared;
 use weir_gate::serve::{Drained, Serving};
-use weir_gate::settings::GateSettings;
 use weir_gate::upstream::Upstreams;
 use weir_store::store::Options;
-use weir_wire::error::Links;
 
 use crate::config::settings::Settings;
-use crate::metrics::exposition;
-use crate::side::ApiSide;
+use crate::reload::{Reloader, watch_file};
+use crate::setup::{Kept, Parts};
 
 /// One running node.
 pub(crate) struct Node {
@@ -39,17 +39,23 @@ pub(crate) struct Node {
     serving: Serving,
     stop: watch::Sender<bool>,
     drain_timeout: Duration,
+    reloader: Option<Arc<Reloader>>,
     beside: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Node {
-    /// Opens the store, binds both addresses and starts everything. To be called within the
-    /// control plane's runtime.
+    /// Opens the store, binds both addresses and starts everything; `file` is where the settings
+    /// came from and are read again. To be called within the control plane's runtime.
     ///
     /// # Errors
     ///
     /// What is in the way, with every cause; nothing is left running then.
-    pub(crate) async fn start(settings: Settings, names: LimitNames) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        settings: Settings,
+        names: LimitNames,
+        file: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let kept = Kept::of(&settings);
         let admin_listen = settings.server.admin_listen;
         // Both addresses are tried before the store is touched: a second start on the same
         // addresses fails without a trace.
@@ -76,64 +82,42 @@ impl Node {
             }
             None => engine.own_admin_key().await.context("cannot make an admin key")?,
         };
-        let links = Links {
-            base: format!(
-                "{}{}",
-                settings.server.public_url.as_deref().unwrap_or_default(),
-                settings.server.api_prefix
-            ),
-            support_url: settings.server.support_url.clone(),
-        };
+        let deliveries = Arc::new(DeliveryCounts::default());
         let meters = Arc::new(GateMeters::default());
-        let api = Arc::new(ApiSettings {
-            api_prefix: settings.server.api_prefix.clone(),
-            links: links.clone(),
-            top_up_url: settings.billing.top_up_url.clone(),
-            auth_headers: settings.auth.headers.clone(),
-            admin_key: admin_key.digest,
-            metrics: exposition(&engine, &meters),
-            stripe_secret: settings
-                .billing
-                .stripe_webhook_secret
-                .as_ref()
-                .map(|secret| secret.expose().to_owned()),
-            config: None,
-        });
-        let router = weir_api::customer::router(Arc::clone(&engine), Arc::clone(&api));
-        let side = ApiSide::new(router, settings.server.trusted_proxies.clone());
-        let gate = GateSettings {
-            auth_headers: settings.auth.headers,
-            trusted_proxies: settings.server.trusted_proxies,
-            body_bytes_max: settings.server.max_body_bytes,
-            buffered_bytes_max: BUFFERED_BYTES_MAX,
-            api_prefix: settings.server.api_prefix,
-            links: Arc::new(links),
-            top_up_url: settings.billing.top_up_url.map(Arc::from),
-            kept_bytes_max: settings
-                .routes
-                .iter()
-                .map(|route| route.idempotency_max_body_bytes)
-                .collect(),
-        };
-        let shared = Arc::new(Shared::new(gate, Arc::new(side), meters));
-        let setups = Arc::new(Setups::new(Setup { shared, upstreams }));
+        let parts = Parts { engine: Arc::clone(&engine), meters, admin_key: admin_key.digest };
+        let setups = Arc::new(Setups::new(parts.setup(&kept, upstreams)));
+        let mut api = parts.api(&kept);
+        api.webhooks_allow_private = settings.webhooks.allow_private;
+        let reloader =
+            file.map(|path| Arc::new(Reloader::new(path, parts, Arc::clone(&setups), kept)));
+        api.config = reloader.clone().map(|reloader| reloader as Arc<dyn ConfigControl>);
         let of_gate = Arc::clone(&engine);
         let serving = weir_gate::serve::serve(&settings.server.front, move || {
             Arc::new(Gate::new(Arc::clone(&of_gate), Arc::clone(&setups)))
         })
         .context("server.listen")?;
         let (stop, stopping) = watch::channel(false);
+        let mailer = settings.email.mail.as_ref().map(Mailer::new).transpose()?;
+        let allow_private = settings.webhooks.allow_private;
+        let deliverer =
+            Deliverer::new(Arc::clone(&engine), allow_private, mailer, Arc::clone(&deliveries))
+                .context("webhooks cannot be delivered")?;
         let admin = admin_listener.local_addr().context("the admin address is gone")?;
-        let router = weir_api::admin::router(Arc::clone(&engine), api);
+        let router = weir_api::admin::router(Arc::clone(&engine), Arc::new(api));
         let until = stopped(stopping.clone());
-        let beside = vec![
+        let mut beside = vec![
             tokio::spawn(
                 async move { weir_api::serve::serve(admin_listener, router, until).await },
             ),
             tokio::spawn(write_behind(Arc::clone(&engine), stopping.clone())),
             tokio::spawn(expire_holds(Arc::clone(&engine), stopping.clone())),
-            tokio::spawn(sweep(Arc::clone(&engine), stopping)),
+            tokio::spawn(sweep(Arc::clone(&engine), stopping.clone())),
+            tokio::spawn(deliverer.run(stopped(stopping.clone()))),
+            tokio::spawn(until_stopped(stopping.clone(), Arc::clone(&engine).tell_alarms())),
         ];
+        if let Some(reloader) = &reloader {
+            beside.push(tokio::spawn(watch_file(Arc::clone(reloader), stopping.clone())));
+        }
         Ok(Self {
             data: serving.addr(),
             admin,
@@ -142,12 +126,22 @@ impl Node {
             serving,
             stop,
             drain_timeout: settings.server.drain_timeout,
+            reloader,
             beside,
         })
     }
 
+    /// Reads the configuration again, and logs what came of it.
+    pub(crate) async fn reload(&self) {
+        let Some(reloader) = self.reloader.clone() else { return };
+        if let Err(error) = tokio::task::spawn_blocking(move || reloader.reload_and_log()).await {
+            tracing::error!(%error, "a reload failed");
+        }
+    }
+
     /// Lets calls in flight end, writes everything down and stops.
     pub(crate) async fn stop(self) -> Drained {
+        self.engine.end_waits();
         let drained = self.serving.drain(self.drain_timeout).await;
         self.stop.send_replace(true);
         for task in self.beside {
@@ -161,6 +155,14 @@ impl Node {
             tracing::error!(%error, "the store was not closed cleanly");
         }
         drained
+    }
+}
+
+/// Work that may end at any point.
+async fn until_stopped(stopping: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stopped(stopping) => {}
+        () = work => {}
     }
 }
 
@@ -212,6 +214,3 @@ async fn every(
         }
     }
 }
-
-/// What request bodies that are read in order to price them may take together.
-const BUFFERED_BYTES_MAX: u64 = 256 << 20;

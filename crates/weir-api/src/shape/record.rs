@@ -6,6 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use weir_engine::outbox::Event;
 use weir_engine::trail::Audited;
 
+use crate::hook::message::data;
 use crate::time::rfc3339;
 
 /// A fact that was told.
@@ -87,7 +88,7 @@ impl EventShape {
             kind: event.kind.to_string(),
             timestamp: rfc3339(event.at),
             account_id: event.account.map(|account| account.to_string()),
-            data: serde_json::from_str(&event.body).unwrap_or_default(),
+            data: data(event),
         }
     }
 }

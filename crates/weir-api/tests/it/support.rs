@@ -71,6 +71,7 @@ impl Api {
                 HeaderName::from_static("authorization"),
                 HeaderName::from_static("x-api-key"),
             ],
+            webhooks_allow_private: false,
             admin_key: SecretDigest::of(ADMIN_KEY.as_bytes()),
             metrics: Arc::new(|| "weir_build_info 1\n".to_owned()),
             config: None,

@@ -39,11 +39,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-        let node = Node::start(settings, names).await?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
+        let node = Node::start(settings, names, Some(args.config.clone())).await?;
         announce(&node)?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => node.reload().await,
+            }
         }
         tracing::info!("draining: calls in flight may end");
         let drained = node.stop().await;

@@ -11,7 +11,9 @@ use super::price::read_price;
 use super::read::{Reading, Section, Value, World};
 use super::route::{ModelFile, RouteFile, read_routes};
 use super::server::ServerSettings;
-use super::services::{AuthSettings, BillingSettings, StoreSettings, WebhookSettings};
+use super::services::{
+    AuthSettings, BillingSettings, EmailSettings, StoreSettings, WebhookSettings,
+};
 use super::upstream::read_upstream;
 
 /// What a file says, section by section, with the places that later objections may need.
@@ -27,6 +29,8 @@ pub(crate) struct ConfigFile {
     pub(crate) auth: AuthSettings,
     /// `[webhooks]`.
     pub(crate) webhooks: WebhookSettings,
+    /// `[email]`.
+    pub(crate) email: EmailSettings,
     /// `[upstreams.NAME]`, in order.
     pub(crate) upstreams: Vec<Named<UpstreamSettings>>,
     /// `[[routes]]`, in order.
@@ -60,6 +64,7 @@ fn read_root(mut root: Section<'_, '_>, reading: &mut Reading<'_>) -> ConfigFile
         billing: root.table("billing", reading, BillingSettings::read),
         auth: root.table("auth", reading, AuthSettings::read),
         webhooks: root.table("webhooks", reading, WebhookSettings::read),
+        email: root.table("email", reading, EmailSettings::read),
         upstreams: root.named("upstreams", reading, |name, value, reading| {
             let read = |section: &mut Section<'_, '_>, reading: &mut Reading<'_>| {
                 read_upstream(&name.value, section, reading)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use http::HeaderName;
+use weir_api::hook::mail::{MailSettings, Mailer};
 
 use super::place::{At, Place};
 use super::read::{Read, Reading, Section, Value, Want};
@@ -55,6 +56,13 @@ pub(crate) struct AuthSettings {
 pub(crate) struct WebhookSettings {
     /// Whether webhooks may go to private and loopback addresses.
     pub(crate) allow_private: bool,
+}
+
+/// What `[email]` says.
+#[derive(Clone, Debug)]
+pub(crate) struct EmailSettings {
+    /// How notices are sent; `None`: they are not.
+    pub(crate) mail: Option<MailSettings>,
 }
 
 /// A text that is never shown.
@@ -124,6 +132,34 @@ impl WebhookSettings {
     /// Reads `[webhooks]`.
     pub(crate) fn read(section: &mut Section<'_, '_>, reading: &mut Reading<'_>) -> Self {
         Self { allow_private: section.or("allow_private", false, reading) }
+    }
+}
+
+impl EmailSettings {
+    /// Reads `[email]`.
+    pub(crate) fn read(section: &mut Section<'_, '_>, reading: &mut Reading<'_>) -> Self {
+        let place = section.place();
+        let smtp_url = section.get::<String>("smtp_url", reading);
+        let from = section.get::<String>("from", reading);
+        let to_operator = section.get::<String>("to_operator", reading).map(|at| at.value);
+        let templates_dir = section.get::<PathBuf>("templates_dir", reading).map(|at| at.value);
+        let (smtp_url, from) = match (smtp_url, from) {
+            (Some(smtp_url), Some(from)) => (smtp_url.value, from.value),
+            (None, None) if to_operator.is_none() && templates_dir.is_none() => {
+                return Self { mail: None };
+            }
+            _ => {
+                let hint = "smtp_url = \"smtp://user:${SMTP_PASSWORD}@host:587\" and from = \"…\"";
+                reading.object(place, "e-mail needs both smtp_url and from", hint);
+                return Self { mail: None };
+            }
+        };
+        let mail = MailSettings { smtp_url, from, to_operator, templates_dir };
+        if let Err(error) = Mailer::new(&mail) {
+            reading.object(place, error.to_string(), None);
+            return Self { mail: None };
+        }
+        Self { mail: Some(mail) }
     }
 }
 

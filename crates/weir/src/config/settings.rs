@@ -19,7 +19,9 @@ use super::place::{At, Named, Place};
 use super::plan::PlanFile;
 use super::route::{ModelFile, RouteFile};
 use super::server::ServerSettings;
-use super::services::{AuthSettings, BillingSettings, StoreSettings, WebhookSettings};
+use super::services::{
+    AuthSettings, BillingSettings, EmailSettings, StoreSettings, WebhookSettings,
+};
 
 /// Everything that a configuration says, checked.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) auth: AuthSettings,
     /// `[webhooks]`.
     pub(crate) webhooks: WebhookSettings,
+    /// `[email]`.
+    pub(crate) email: EmailSettings,
     /// `[upstreams.NAME]`.
     pub(crate) upstreams: Vec<UpstreamSettings>,
     /// What the data plane needs of a route beside the policy, by the route's index.
@@ -79,6 +83,7 @@ pub(crate) fn settle(
             billing: file.billing,
             auth: file.auth,
             webhooks: file.webhooks,
+            email: file.email,
             upstreams: file.upstreams.into_iter().map(|upstream| upstream.value).collect(),
             routes,
             policy,

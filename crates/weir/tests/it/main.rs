@@ -11,6 +11,7 @@ mod wire;
 
 mod support;
 
+mod receiver;
 mod seed;
 
 mod server;
@@ -34,8 +35,10 @@ mod metrics;
 mod mission;
 mod queue;
 mod recorder;
+mod reload;
 mod restart;
 mod sdk;
 mod startup;
 mod usage_lies;
 mod wallet;
+mod webhooks;

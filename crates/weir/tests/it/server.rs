@@ -153,6 +153,11 @@ impl Weir {
         std::fs::write(self.folder.path().join("weir.toml"), complete(config)).expect("written");
     }
 
+    /// Where its configuration is.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.folder.path().join("weir.toml")
+    }
+
     /// Stops it in order.
     pub(crate) fn stop(&mut self) {
         let status = self.process.terminate();

@@ -1,0 +1,149 @@
+//! Webhooks and events: the operator's own, and all that customers have.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use weir_core::id::WebhookId;
+
+use crate::answer::{Page, Paging};
+use crate::hooks::{self, Reach};
+use crate::problem::Problem;
+use crate::request::{Body, Id, IfMatch, Query};
+use crate::settings::App;
+use crate::shape::webhook::{
+    DeliveryShape, MadeWebhookShape, NewWebhookShape, ReplayShape, Replayed, SecretRotation,
+    Tested, WebhookChange, WebhookShape,
+};
+
+/// Makes a webhook of the operator's own: it gets the events of all accounts.
+#[utoipa::path(post, path = "/webhooks", tag = "webhooks", request_body = NewWebhookShape,
+    responses((status = 201, description = "It is made. The secret is shown now and never again.",
+               body = MadeWebhookShape)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    Body(new): Body<NewWebhookShape>,
+) -> Result<Response, Problem> {
+    hooks::create(&app, None, new, "/admin/v1").await
+}
+
+/// Lists the operator's own webhooks, oldest first.
+#[utoipa::path(get, path = "/webhooks", tag = "webhooks", params(Paging),
+    responses((status = 200, description = "A page of them.", body = Page<WebhookShape>)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Query(paging): Query<Paging>,
+) -> Result<Response, Problem> {
+    hooks::list(&app, None, &paging, &headers)
+}
+
+/// Lists the webhooks of an account, oldest first.
+#[utoipa::path(get, path = "/accounts/{id}/webhooks", tag = "webhooks",
+    params(("id" = String, Path, description = "The account's id."), Paging),
+    responses((status = 200, description = "A page of them.", body = Page<WebhookShape>)))]
+pub(crate) async fn list_of_account(
+    State(app): State<App>,
+    Id(id): Id<weir_core::id::AccountId>,
+    headers: HeaderMap,
+    Query(paging): Query<Paging>,
+) -> Result<Response, Problem> {
+    app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
+    hooks::list(&app, Some(id), &paging, &headers)
+}
+
+/// Shows a webhook, without its secret.
+#[utoipa::path(get, path = "/webhooks/{id}", tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook's id.")),
+    responses((status = 200, description = "The webhook.", body = WebhookShape),
+              (status = 304, description = "It is as the client knows it.")))]
+pub(crate) async fn show(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    let now = app.engine.now();
+    Ok(WebhookShape::shown(&webhook, now).answer(&headers, now))
+}
+
+/// Changes a webhook, or switches it on again.
+#[utoipa::path(patch, path = "/webhooks/{id}", tag = "webhooks", request_body = WebhookChange,
+    params(("id" = String, Path, description = "The webhook's id."),
+           ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
+    responses((status = 200, description = "The webhook as it is now.", body = WebhookShape)))]
+pub(crate) async fn change(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+    IfMatch(revision): IfMatch,
+    Body(change): Body<WebhookChange>,
+) -> Result<Response, Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    hooks::change(&app, &webhook, revision, change).await
+}
+
+/// Removes a webhook. What waits for it is not delivered.
+#[utoipa::path(delete, path = "/webhooks/{id}", tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook's id.")),
+    responses((status = 204, description = "It is removed.")))]
+pub(crate) async fn remove(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+) -> Result<StatusCode, Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    app.engine.delete_webhook(webhook.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a webhook a new secret. For the overlap messages carry two signatures.
+#[utoipa::path(post, path = "/webhooks/{id}/rotate-secret", tag = "webhooks",
+    request_body = SecretRotation, params(("id" = String, Path, description = "The webhook's id.")),
+    responses((status = 200, description = "The new secret is shown now and never again.",
+               body = MadeWebhookShape)))]
+pub(crate) async fn rotate(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+    Body(rotation): Body<SecretRotation>,
+) -> Result<Response, Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    hooks::rotate(&app, &webhook, &rotation).await
+}
+
+/// Sends a test to a webhook, and to no other.
+#[utoipa::path(post, path = "/webhooks/{id}/test", tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook's id.")),
+    responses((status = 202, description = "It is on its way.", body = Tested)))]
+pub(crate) async fn test(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+) -> Result<(StatusCode, Json<Tested>), Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    Ok((StatusCode::ACCEPTED, Json(hooks::test(&app, &webhook).await?)))
+}
+
+/// Delivers one event, or those of a time, again.
+#[utoipa::path(post, path = "/webhooks/{id}/replay", tag = "webhooks",
+    request_body = ReplayShape, params(("id" = String, Path, description = "The webhook's id.")),
+    responses((status = 202, description = "They are on their way.", body = Replayed)))]
+pub(crate) async fn replay(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+    Body(asked): Body<ReplayShape>,
+) -> Result<(StatusCode, Json<Replayed>), Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    Ok((StatusCode::ACCEPTED, Json(hooks::replay(&app, &webhook, &asked).await?)))
+}
+
+/// Lists what was delivered to a webhook, what waits and what failed, the newest events first.
+#[utoipa::path(get, path = "/webhooks/{id}/deliveries", tag = "webhooks",
+    params(("id" = String, Path, description = "The webhook's id."), Paging),
+    responses((status = 200, description = "A page of them.", body = Page<DeliveryShape>)))]
+pub(crate) async fn deliveries(
+    State(app): State<App>,
+    Id(id): Id<WebhookId>,
+    headers: HeaderMap,
+    Query(paging): Query<Paging>,
+) -> Result<Response, Problem> {
+    let webhook = Reach::All.find(&app, id)?;
+    hooks::deliveries(&app, &webhook, &paging, &headers).await
+}

@@ -1,0 +1,123 @@
+//! A configuration changes under a running server.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::seed::on;
+use crate::server::{JSON, Weir};
+use crate::support::{Mock, eventually};
+
+const CONFIG: &str = r#"
+[upstreams.mock]
+urls = ["http://UPSTREAM"]
+[plans.free]
+limits = { read = "100000/hour" }
+[[routes]]
+match = "GET /clusters/*"
+upstream = "mock"
+price = "free"
+"#;
+
+fn start(mock: &Mock) -> Weir {
+    Weir::start(&CONFIG.replace("UPSTREAM", &mock.address.to_string()), &[on("free")])
+}
+
+/// Changes the file in place of the old one at once, as editors and deployments do.
+fn rewrite(weir: &Weir, change: impl FnOnce(String) -> String) {
+    let path = weir.config_path();
+    let text = std::fs::read_to_string(&path).expect("the file is there");
+    let fresh = path.with_extension("fresh");
+    std::fs::write(&fresh, change(text)).expect("written");
+    std::fs::rename(&fresh, &path).expect("renamed");
+}
+
+fn header(weir: &Weir, name: &str) -> String {
+    let answer = weir.call(0, "GET", "/clusters/x", "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.header(name).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_changed_file_is_taken_by_itself_and_counts_stay() {
+    let mock = Mock::start();
+    let weir = start(&mock);
+    assert_eq!(header(&weir, "x-ratelimit-remaining"), "99999");
+    rewrite(&weir, |text| text.replace("100000/hour", "90000/hour"));
+    eventually("the new limit", || header(&weir, "x-ratelimit-limit") == "90000");
+    let left: u64 = header(&weir, "x-ratelimit-remaining").parse().expect("a number");
+    assert!(left <= 89_997, "what was used stays used: {left}");
+}
+
+#[test]
+fn a_wrong_file_and_one_without_a_plan_in_use_change_nothing_and_say_why() {
+    let mock = Mock::start();
+    let weir = start(&mock);
+    rewrite(&weir, |text| text.replace("[plans.free]", "[plans.fre]"));
+    let refused = weir.admin("POST", "/admin/v1/config/reload", "");
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("`free`, used by acc"), "{}", refused.text());
+    rewrite(&weir, |text| text.replace("100000/hour", "100000/hur"));
+    let refused = weir.admin("POST", "/admin/v1/config/reload", "");
+    assert!(refused.status == 400 && refused.text().contains("hour"), "{}", refused.text());
+    assert_eq!(header(&weir, "x-ratelimit-limit"), "100000");
+}
+
+#[test]
+fn a_difference_tells_limits_and_accounts_and_what_waits_for_a_restart() {
+    let mock = Mock::start();
+    let weir = start(&mock);
+    let text = std::fs::read_to_string(weir.config_path()).expect("the file is there");
+    let other = text.replace("100000/hour", "9/hour").replacen(
+        "listen = \"127.0.0.1:0\"",
+        "listen = \"127.0.0.1:18499\"",
+        1,
+    );
+    let answer = weir.admin("POST", "/admin/v1/config/diff", &other);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(told["limits"][0]["direction"], "down");
+    assert_eq!(told["limits"][0]["accounts"], 1);
+    assert_eq!(told["needs_restart"], serde_json::json!(["server.listen"]));
+    assert_eq!(header(&weir, "x-ratelimit-limit"), "100000");
+    let shown = weir.admin("GET", "/admin/v1/config", "");
+    assert_eq!(shown.status, 200);
+    assert!(!shown.text().contains("admin_key"), "{}", shown.text());
+}
+
+#[test]
+fn reloads_under_load_fail_no_call_and_lose_no_count() {
+    let mock = Mock::start();
+    let weir = start(&mock);
+    let (calls, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut line = weir.line();
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = line.call("GET", "/clusters/x", &[&weir.bearer(0), JSON], "");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..100 {
+            let quota = 200_000 + round;
+            rewrite(&weir, |text| {
+                let (before, after) = text.split_once("read = \"").expect("a limit");
+                let (_, after) = after.split_once('/').expect("a limit");
+                format!("{before}read = \"{quota}/{after}")
+            });
+            let answer = weir.admin("POST", "/admin/v1/config/reload", "");
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let calls = calls.load(Ordering::Relaxed);
+    let left: u64 = header(&weir, "x-ratelimit-remaining").parse().expect("a number");
+    assert_eq!(left, 200_099 - calls - 1);
+    let metrics = weir.admin("GET", "/metrics", "");
+    let counted: Option<u64> = metrics.text().lines().find_map(|line| {
+        let ok = line.starts_with("weir_requests_total") && line.contains("outcome=\"ok\"");
+        ok.then(|| line.rsplit(' ').next()?.parse().ok()).flatten()
+    });
+    assert_eq!(counted, Some(calls + 1));
+}
