@@ -11,6 +11,7 @@ use http::{Extensions, HeaderMap, HeaderName, Method};
 use subtle::ConstantTimeEq;
 use weir_core::key::{Key, KeyType};
 use weir_engine::cell::{AccountCell, KeyCell};
+use weir_engine::engine::Unidentified;
 use weir_engine::operators::Role;
 use weir_engine::secret::SecretDigest;
 use weir_engine::trail::{Actor, acting};
@@ -121,13 +122,15 @@ pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Caller>, P
     let Some(secret) = secret(&parts.headers, &app.settings.auth_headers) else {
         return Ok(None);
     };
-    let unknown = || Problem::new(Code::InvalidKey, "This API key is not known.");
-    let key = app.engine.identify(secret).ok_or_else(unknown)?;
+    let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+    let key = match address {
+        Some(address) => app.engine.identify_from(secret, address)?,
+        None => app.engine.identify(secret).ok_or(Unidentified::Unknown)?,
+    };
     let now = app.engine.now();
     let state = key.state.load();
     state.key.check_valid(now)?;
     if state.key.allowed_ips.is_some() {
-        let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
         let forbidden = address.is_none_or(|address| !is_allowed(&state.key, address));
         if forbidden {
             let detail = "This key may not be used from this address.";

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use weir_core::key::KeyInvalid;
 use weir_core::time::Span;
 use weir_engine::change::ChangeError;
+use weir_engine::engine::Unidentified;
 use weir_wire::error::{Code, ErrorDocument, Links};
 use weir_wire::header as ours;
 
@@ -135,6 +136,18 @@ impl From<ChangeError> for Problem {
             ChangeError::NoRandomness => Self::internal(&error),
             ChangeError::Unreadable(why) => Self::internal(&why),
             ChangeError::Unwritable(why) => Self::internal(&why),
+        }
+    }
+}
+
+impl From<Unidentified> for Problem {
+    fn from(why: Unidentified) -> Self {
+        match why {
+            Unidentified::Unknown => Self::new(Code::InvalidKey, "This API key is not known."),
+            Unidentified::TooMany(wait) => {
+                let detail = "Too many keys that do not exist were sent from this address.";
+                Self::new(Code::RateLimitExceeded, detail).retry(wait)
+            }
         }
     }
 }

@@ -91,3 +91,63 @@ fn request_id(request: &Request) -> String {
 }
 
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use weir_core::id::PolicyNumber;
+    use weir_core::names::LimitNames;
+    use weir_core::policy::{Policy, PolicyParts};
+    use weir_engine::clock::Clock;
+    use weir_engine::engine::{Engine, EngineSettings};
+    use weir_engine::secret::SecretDigest;
+    use weir_wire::error::Links;
+
+    use super::*;
+    use crate::settings::ApiSettings;
+
+    async fn broken() -> Response {
+        String::from("no number").parse::<u16>().map(|_| Response::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_answer_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = Policy::new(PolicyNumber(1), PolicyParts::default()).unwrap();
+        let settings = EngineSettings { key_prefix: "weir".into(), currency: "USD".into() };
+        let (names, clock) = (LimitNames::default(), Clock::running());
+        let engine =
+            Engine::boot(folder.path(), Default::default(), settings, policy, names, clock);
+        let settings = ApiSettings {
+            api_prefix: "/weir".into(),
+            links: Links::default(),
+            top_up_url: None,
+            auth_headers: Vec::new(),
+            stripe_secret: None,
+            webhooks_allow_private: false,
+            admin_key: SecretDigest::of(b"admin"),
+            metrics: Arc::new(String::new),
+            config: None,
+        };
+        let app = App::new(engine.unwrap(), Arc::new(settings));
+        let router = Router::new()
+            .route("/broken", get(broken))
+            .layer(from_fn_with_state(app.clone(), surround))
+            .with_state(app);
+        let request = Request::get("/broken").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("\"internal_error\"") && !text.contains("unwrap"), "{text}");
+        let request = Request::get("/none").body(Body::empty()).unwrap();
+        assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::NOT_FOUND);
+    }
+}

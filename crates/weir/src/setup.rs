@@ -90,7 +90,8 @@ impl Parts {
     /// What the data plane runs on.
     pub(crate) fn setup(&self, kept: &Kept, upstreams: Upstreams<OutBody>) -> Setup {
         let api = Arc::new(self.api(kept));
-        let side = ApiSide::new(weir_api::customer::router(Arc::clone(&self.engine), api));
+        let router = weir_api::customer::router(Arc::clone(&self.engine), api);
+        let side = ApiSide::new(router);
         let settings = GateSettings {
             cors: kept.server.cors.clone(),
             auth_headers: kept.auth.headers.clone(),

@@ -154,3 +154,29 @@ async fn a_key_that_asks_too_often_waits_and_others_do_not() {
     let used = limits.body["limits"].as_array().unwrap().iter().all(|limit| limit["used"] == 0);
     assert!(used, "looking counts against the plan");
 }
+
+#[tokio::test]
+async fn guesses_from_one_address_are_bounded_and_its_valid_keys_still_work() {
+    let api = Api::start();
+    let account = api.account("free").await;
+    let (_, secret) = api.key(&account, "read").await;
+    let ask = async |secret: &str| {
+        let request = Request::builder().uri("/weir/v1/key").header("x-api-key", secret);
+        let mut request = request.body(Body::empty()).unwrap();
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        request.extensions_mut().insert(ClientAddress(address));
+        send(&api.customer, request).await
+    };
+    let mut refused = None;
+    for _ in 0..100 {
+        let answer = ask("sk-guess").await;
+        if answer.status.as_u16() == 429 {
+            refused = Some(answer);
+            break;
+        }
+        answer.expect_error(401, "invalid_key");
+    }
+    let refused = refused.expect("no bound").expect_error(429, "rate_limit_exceeded");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    ask(&secret).await.expect(200);
+}

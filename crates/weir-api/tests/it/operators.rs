@@ -76,5 +76,5 @@ async fn an_admin_key_that_is_made_twice_shows_its_secret_once() {
 #[tokio::test]
 async fn a_process_without_a_file_has_no_configuration_to_show() {
     let api = Api::start();
-    api.get("/config").await.expect_error(404, "not_found");
+    api.get("/config").await.expect_error(409, "conflict");
 }

@@ -309,7 +309,10 @@ fn sample(language: &str, command: &[&str], call: &str) {
     let code = format!("{}\n{call}\n", code.expect("a sample"));
     let ran = std::process::Command::new(command[0]).arg(command[1]).arg(&code).output();
     let Ok(ran) = ran else {
-        let _heard = writeln!(std::io::stderr(), "skipped: there is no {}", command[0]);
+        let _heard = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("skipped: there is no {}\n", command[0]),
+        );
         return;
     };
     let said = String::from_utf8_lossy(&ran.stdout).trim().to_lowercase();
