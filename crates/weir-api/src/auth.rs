@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use weir_core::key::{Key, KeyType};
 use weir_engine::cell::{AccountCell, KeyCell};
 use weir_engine::engine::Unidentified;
-use weir_engine::operators::Role;
+use weir_engine::operator::Role;
 use weir_engine::secret::SecretDigest;
 use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;

@@ -25,10 +25,11 @@ mod shape;
 
 mod hooks;
 
+mod shell;
+
 mod auth;
 mod follow;
 mod repeat;
-mod shell;
 
 pub mod admin;
 pub mod customer;

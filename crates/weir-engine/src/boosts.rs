@@ -1,36 +1,20 @@
 //! Boosts: limits that are raised from one time until another.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use weir_core::id::{AccountId, BoostId};
 use weir_core::plan::Boost;
 use weir_core::time::{Span, Timestamp};
 use weir_store::op::{Delete, Event, Expected, Op, Put, Urgency};
 
+use crate::boosting::Boosting;
 use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
 use crate::record::{BoostRecord, kind};
 use crate::trail::Change;
-
-/// A boost with its place.
-#[derive(Clone, Debug)]
-pub struct Boosting {
-    /// Its id.
-    pub id: BoostId,
-    /// Whose limits it raises.
-    pub account: AccountId,
-    /// What it does.
-    pub record: BoostRecord,
-}
-
-/// What every boost has still to tell, by the time: that it begins, then that it ends.
-#[derive(Debug, Default)]
-pub(crate) struct BoostEdges(Mutex<BTreeMap<(Timestamp, BoostId), Boosting>>);
 
 impl Engine {
     /// Raises a limit of an account; durable before it is returned. What was used stays used.
@@ -223,12 +207,6 @@ impl Boosting {
         self.record.boost(self.id).ok_or_else(|| ChangeError::invalid("multiplier", one))
     }
 
-    /// The time of what it has to tell next.
-    fn edge(&self) -> Timestamp {
-        let next = if self.record.begun { self.record.until_us } else { self.record.from_us };
-        Timestamp::from_micros(next)
-    }
-
     fn told(&self, engine: &Engine, what: &str) -> Event {
         let data = json!({
             "account_id": self.account.to_string(), "boost_id": self.id.to_string(),
@@ -236,32 +214,6 @@ impl Boosting {
             "value": self.record.value, "reason": self.record.reason,
         });
         event(engine, what, Some(self.account), &data)
-    }
-}
-
-impl BoostEdges {
-    fn put(&self, boosting: Boosting) {
-        self.0.lock().insert((boosting.edge(), boosting.id), boosting);
-    }
-
-    fn find(&self, id: BoostId) -> Option<Boosting> {
-        self.0.lock().values().find(|known| known.id == id).cloned()
-    }
-
-    pub(crate) fn forget(&self, account: AccountId) {
-        self.0.lock().retain(|_, known| known.account != account);
-    }
-
-    fn take_due(&self, now: Timestamp) -> Vec<Boosting> {
-        let mut due = Vec::new();
-        let mut edges = self.0.lock();
-        while let Some(first) = edges.first_entry() {
-            if first.key().0 > now {
-                break;
-            }
-            due.push(first.remove());
-        }
-        due
     }
 }
 

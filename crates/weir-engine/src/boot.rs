@@ -18,7 +18,7 @@ use weir_store::store::{Options, Store};
 use weir_store::usage::{WindowKey, WindowState};
 
 use crate::accept::PlansMissing;
-use crate::boosts::Boosting;
+use crate::boosting::Boosting;
 use crate::cell::AccountCell;
 use crate::clock::Clock;
 use crate::counted::{self, Counted};

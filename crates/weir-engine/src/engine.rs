@@ -19,14 +19,14 @@ use weir_core::usage::Usage;
 use weir_store::health::StoreHealth;
 
 use crate::alarm::Alarms;
-use crate::boosts::BoostEdges;
+use crate::boosting::BoostEdges;
 use crate::cell::{AccountCell, KeyCell, KeyState, Live};
 use crate::clock::Clock;
 use crate::guard::Guard;
 use crate::journal::Journal;
 use crate::meters::Meters;
 use crate::open_hold::OpenHolds;
-use crate::operators::AdminKeys;
+use crate::operator::AdminKeys;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;

@@ -28,6 +28,9 @@ pub mod event_type;
 mod levels;
 pub mod webhook;
 
+pub mod boosting;
+pub mod operator;
+
 pub mod cell;
 
 pub mod contracts;

@@ -59,5 +59,6 @@ mod relay;
 mod job;
 
 pub mod pipeline;
+mod unsent;
 
 pub mod gate;

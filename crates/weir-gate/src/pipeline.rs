@@ -13,7 +13,7 @@ use weir_core::operation::{Lookup, RouteIndex};
 use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::time::Span;
-use weir_engine::call::{Admission, Refused, Wanted};
+use weir_engine::call::{Admission, Wanted};
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::clock::instant;
 use weir_engine::engine::Engine;
@@ -77,13 +77,13 @@ struct Seen {
 }
 
 /// A request that is on its way through the pipeline.
-struct Incoming<'a> {
-    parts: &'a mut Parts,
-    request_id: &'a str,
-    arrived: Instant,
-    address: std::net::IpAddr,
-    key: &'a Arc<KeyCell>,
-    state: &'a Arc<KeyState>,
+pub(crate) struct Incoming<'a> {
+    pub(crate) parts: &'a mut Parts,
+    pub(crate) request_id: &'a str,
+    pub(crate) arrived: Instant,
+    pub(crate) address: std::net::IpAddr,
+    pub(crate) key: &'a Arc<KeyCell>,
+    pub(crate) state: &'a Arc<KeyState>,
 }
 
 impl Shared {
@@ -216,23 +216,6 @@ impl Pipeline {
         Err((self.without_route(failure, &incoming), dialect))
     }
 
-    /// An answer to a valid key that no route gave: its general limits still stand in the headers.
-    fn without_route(&self, failure: Failure, incoming: &Incoming<'_>) -> Failure {
-        let views = self.engine.limits_of(&incoming.key.account, Some(incoming.key));
-        let class = if weir_core::operation::is_safe(incoming.parts.method.as_str()) {
-            "read"
-        } else {
-            "write"
-        };
-        let general = views.into_iter().filter(|view| {
-            let name = view.name.strip_prefix("key:").unwrap_or(view.name);
-            let stem = name.split('.').next().unwrap_or_default();
-            stem == class || stem == "all" || stem == "concurrency"
-        });
-        let general: Vec<_> = general.collect();
-        failure.limits(&general, Dialect::Problem, self.engine.now())
-    }
-
     /// Permission, then body, then limits and wallet, then upstream; again if the policy changed.
     async fn route(
         &self,
@@ -271,13 +254,7 @@ impl Pipeline {
             let Some(read) = taken.take() else { break };
             let model = read.ask.as_ref().and_then(|ask| ask.model.clone());
             wanted.model = model.as_deref();
-            if let Some(model) = &model
-                && let Err(forbids) = incoming.state.key.check_model(model)
-            {
-                let failure =
-                    context.forbidden(forbids, &incoming.state.key, &asked(incoming, route, model));
-                return Err(self.unsent(failure, &wanted, dialect, incoming));
-            }
+            self.permit_model(incoming, route, &context, &wanted)?;
             if let Some(once) = &read.once
                 && let Some(again) = self.made_before(once, &wanted, &context, incoming).await?
             {
@@ -305,29 +282,14 @@ impl Pipeline {
             }
             taken = Some(read);
             policy = self.engine.policy();
-            let found =
-                policy.find_route(incoming.parts.method.as_str(), incoming.parts.uri.path());
+            let parts = &incoming.parts;
+            let found = policy.find_route(parts.method.as_str(), parts.uri.path());
             let Lookup::Found(again) = found else { break };
             index = again;
         }
         let context = self.context(incoming.request_id, Dialect::Problem);
         let failure = context.fail(Code::RouteNotFound, "There is no such route any more.");
         Err(self.without_route(failure, incoming))
-    }
-
-    /// A refusal by limits, wallet or store, counted.
-    fn refuse_call(
-        &self,
-        refused: &Refused,
-        wanted: &Wanted<'_>,
-        context: &Context<'_>,
-        incoming: &Incoming<'_>,
-    ) -> Failure {
-        let failure = context.refused(refused, wanted.model.unwrap_or_default());
-        let limited = matches!(failure.status(), 402 | 429);
-        let latency = millis(incoming.arrived);
-        self.engine.count_unsent(wanted, failure.status(), limited, latency);
-        failure
     }
 
     /// Takes the body in; of a priced call with an idempotency key all of it, to know it again.
@@ -384,6 +346,21 @@ impl Pipeline {
         Ok(Some(answer))
     }
 
+    fn permit_model(
+        &self,
+        incoming: &Incoming<'_>,
+        route: &Route,
+        context: &Context<'_>,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), Failure> {
+        let Some(model) = wanted.model else { return Ok(()) };
+        let key = &incoming.state.key;
+        key.check_model(model).map_err(|forbids| {
+            let failure = context.forbidden(forbids, key, &asked(incoming, route, model));
+            self.unsent(failure, wanted, context.dialect, incoming)
+        })
+    }
+
     fn permit(
         &self,
         incoming: &Incoming<'_>,
@@ -397,19 +374,6 @@ impl Pipeline {
             let failure = context.forbidden(forbids, key, &asked(incoming, route, ""));
             self.unsent(failure, wanted, context.dialect, incoming)
         })
-    }
-
-    /// A failure before admission, counted, with where the limits stand.
-    fn unsent(
-        &self,
-        failure: Failure,
-        wanted: &Wanted<'_>,
-        dialect: Dialect,
-        incoming: &Incoming<'_>,
-    ) -> Failure {
-        self.engine.count_unsent(wanted, failure.status(), false, millis(incoming.arrived));
-        let (views, available, at) = self.engine.standing(wanted);
-        failure.limits(&views, dialect, at).wallet(available)
     }
 
     /// Who does the work: the model's upstream, else the route's.
@@ -595,7 +559,7 @@ fn is_whole_segment(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with('/')
 }
 
-fn millis(since: Instant) -> u64 {
+pub(crate) fn millis(since: Instant) -> u64 {
     u64::try_from(instant().duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::Plan;
 use super::auditor::Auditor;
+use super::plan::Plan;
 use super::rig::Rig;
 
 /// Kills at a random moment under 16 clients, again and again on one store; audits each time.

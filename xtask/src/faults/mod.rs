@@ -1,6 +1,8 @@
 //! `cargo xtask faults`: the real binary under faults, with an auditor that compares what clients
 //! were told with what the ledger says. docs/faults.md tells what each experiment does.
 
+mod plan;
+
 mod wire;
 
 mod rig;
@@ -16,14 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 
+use plan::Plan;
 use rig::Rig;
-
-/// What every experiment is told.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    seed: u64,
-    rounds: u64,
-}
 
 /// Runs the experiment that the arguments name: `NAME [--seed N] [--rounds R]`.
 ///

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use weir_core::id::AdminKeyId;
-use weir_engine::operators::{AdminKeyEntry, Role};
+use weir_engine::operator::{AdminKeyEntry, Role};
 
 use crate::answer::{KeptBody, Page, Paging, Shown};
 use crate::problem::Problem;

@@ -5,7 +5,7 @@ use serde_json::Number;
 use utoipa::ToSchema;
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
-use weir_engine::boosts::Boosting;
+use weir_engine::boosting::Boosting;
 use weir_engine::record::BoostRecord;
 
 use crate::problem::Problem;
