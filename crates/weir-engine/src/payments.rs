@@ -80,7 +80,8 @@ impl Engine {
                 PaymentFact::Paid { account, amount } => {
                     self.take_paid(event, number, account, *amount).await
                 }
-                // Told before the payment itself, or of one that is not ours: told again later.
+                // Of a payment that is not ours. One that is told before its payment is not told
+                // again by the provider, and is not taken back: see docs/guarantees.md.
                 PaymentFact::RefundedTo(_) | PaymentFact::Disputed(_) => Ok(Taken::Foreign),
             };
         };
