@@ -4,6 +4,7 @@ mod accounts;
 mod boosts;
 mod calls;
 mod config;
+mod explain;
 mod holds;
 mod increases;
 mod keys;
@@ -96,6 +97,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(config::show))
             .routes(routes!(config::diff))
             .routes(routes!(config::reload))
+            .routes(routes!(explain::explain))
             .routes(routes!(calls::watch)),
     );
     document::complete(router.get_openapi_mut());

@@ -49,6 +49,7 @@ mod posting;
 pub mod ticket;
 
 pub mod call;
+pub mod rehearse;
 
 pub mod look;
 pub mod outbox;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::admin::{account, boost, config, export, increase, key, limits, tail, usage, wallet};
+use crate::admin::{
+    account, boost, config, explain, export, increase, key, limits, tail, usage, wallet,
+};
 use crate::command::{check, demo, demo_upstream, init, ledger, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
@@ -34,6 +36,8 @@ enum Command {
     Wallet(wallet::WalletArgs),
     /// Show where the limits of an account stand.
     Limits(limits::LimitsArgs),
+    /// Say what would become of a call, and why; nothing is changed.
+    Explain(explain::ExplainArgs),
     /// Show what was used, as a time series.
     Usage(usage::UsageArgs),
     /// Write the ledger or the usage out, for other programs.
@@ -72,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Key(args) => key::run(&args),
         Command::Wallet(args) => wallet::run(&args),
         Command::Limits(args) => limits::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Tail(args) => tail::run_tail(&args),

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod boost;
 pub(crate) mod config;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod increase;
 pub(crate) mod key;

@@ -23,6 +23,7 @@ mod crash;
 mod demo;
 mod demo_upstream;
 mod docs_limits;
+mod explain;
 mod figures;
 mod foreign;
 mod hangups;
