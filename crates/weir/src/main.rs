@@ -24,6 +24,8 @@ mod node;
 
 mod command;
 
+mod context;
+
 mod client;
 mod print;
 
