@@ -57,6 +57,9 @@ impl Engine {
         let month_ago = now.minus(Span::from_secs(30 * 86_400));
         let sweep = Sweep { now, events_before: weir_core::id::EventId(self.id_at(month_ago)) };
         drop(self.journal.commit(Urgency::Settlement, vec![Op::Sweep(sweep)]));
+        if let Err(error) = self.sweep_early_payments() {
+            tracing::warn!(%error, "early payment events could not be looked through");
+        }
         for cell in self.all_accounts() {
             self.expire_credit(&cell, now);
             self.tell_expiring(&cell, now);
