@@ -21,7 +21,7 @@ impl Engine {
     /// Hands to the store what changed since the last time. Called each second, and at the end.
     pub fn write_behind(&self) {
         let _alone = self.behind.lock();
-        self.mend();
+        let mended = self.mend();
         self.checkpoint_streams();
         self.tell_boosts();
         // Everything posted up to `applied` was touched before it got its position, so that its
@@ -35,7 +35,11 @@ impl Engine {
         rows.extend(rollups(tallies, &policies));
         policies.retain(|number, _| !ended.contains(number));
         drop(policies);
-        self.journal.store().add_usage(rows, applied);
+        if mended {
+            self.journal.store().resume_usage(rows, applied);
+        } else {
+            self.journal.store().add_usage(rows, applied);
+        }
         let dirty = std::mem::take(&mut *self.dirty.lock());
         let mut wallets = Vec::new();
         for cell in &dirty {
@@ -45,6 +49,12 @@ impl Engine {
         if let Err(error) = self.journal.store().snapshot(wallets, applied) {
             tracing::error!(%error, "wallets could not be handed to the store");
         }
+    }
+
+    /// Writes behind what there is, and blocks until the store has tried to.
+    pub fn flush_behind(&self) {
+        self.write_behind();
+        self.journal.store().flush();
     }
 
     /// Removes what has had its time. Called each minute.

@@ -168,7 +168,7 @@ impl Engine {
         let now = live.account.observe(self.now());
         let mut turn = self.journal.turn();
         let settlement = live.account.wallet.settle(hold, amount, now, &mut || turn.seq());
-        let policy = self.policy.load().number();
+        let policy = self.policy.load();
         let mut ops = Vec::with_capacity(3);
         let mut first = None;
         for posting in settlement.postings {
@@ -179,7 +179,10 @@ impl Engine {
             live.last_entry = posting.seq;
             live.levels.burn.record(-posting.amount, now);
             let note = Some(record.reference.as_str()).filter(|text| !text.is_empty());
-            ops.push(Op::Append(posting.into_entry(cell.id, &id.to_string(), policy, note, None)));
+            let number = policy.number();
+            let entry = posting.into_entry(cell.id, &id.to_string(), number, note, None);
+            turn.recount(&policy, &entry);
+            ops.push(Op::Append(entry));
         }
         let ended = HoldRecord {
             status: HoldStatus::Settled,
