@@ -47,6 +47,11 @@ impl Engine {
         }
     }
 
+    /// Blocks until what was handed in to be written behind was tried to be written.
+    pub fn flush_behind(&self) {
+        self.journal.store().flush();
+    }
+
     /// Removes what has had its time. Called each minute.
     pub fn sweep(self: &Arc<Self>) {
         let now = self.now();

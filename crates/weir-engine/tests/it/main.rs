@@ -10,5 +10,6 @@
 mod alerts;
 mod holds;
 mod money;
+mod sim;
 mod sound;
 mod support;
