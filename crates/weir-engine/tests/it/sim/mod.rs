@@ -38,7 +38,9 @@ impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self(seed, crash) = self;
-            println!("the simulation fails: WEIR_SIM_FROM={seed} WEIR_SIM_SEEDS=1, crash {crash:?}");
+            println!(
+                "the simulation fails: WEIR_SIM_FROM={seed} WEIR_SIM_SEEDS=1, crash {crash:?}"
+            );
         }
     }
 }
@@ -49,7 +51,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn a_crash_at_any_commit_loses_nothing_acknowledged_and_tears_nothing() {
-    let steps = usize::try_from(setting("WEIR_SIM_STEPS", 40)).unwrap();
+    let steps = usize::try_from(setting("WEIR_SIM_STEPS", 60)).unwrap();
     let from = setting("WEIR_SIM_FROM", 1);
     for seed in from..from + setting("WEIR_SIM_SEEDS", 2) {
         let commits = {

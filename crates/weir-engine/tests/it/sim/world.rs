@@ -54,6 +54,7 @@ pub(super) struct World {
     holds: Vec<Hold>,
     /// Calls whose charge was acknowledged, to be refunded.
     settled: Vec<(usize, String)>,
+    /// Whether each account is on the plan that is charged, and was before that change was heard.
     plans: Vec<[bool; 2]>,
     rng: Rng,
     count: u64,
@@ -364,7 +365,11 @@ impl World {
             let view = self.engine().wallet_of(&self.cell(account));
             let own = |call: &&Call| call.account == account && call.charged;
             if !self.calls.iter().any(|call| own(&call)) {
-                assert_eq!(view.held, self.engine().held_durably(self.ids[account]), "held by nobody");
+                assert_eq!(
+                    view.held,
+                    self.engine().held_durably(self.ids[account]),
+                    "held by nobody"
+                );
             }
         }
     }
@@ -377,6 +382,10 @@ impl World {
         self.faults.step_by_step();
         let skew_s = skew(&mut self.rng);
         self.reopen(skew_s);
+        // A provider that heard nothing tells its events again.
+        for event in 0..3 {
+            self.pay(0, event);
+        }
     }
 
     fn reopen(&mut self, skew_s: i64) {
@@ -418,6 +427,8 @@ impl World {
                 let is_open = view.record.status == HoldStatus::Open;
                 if is_open {
                     open += view.record.amount.parse().unwrap();
+                    let posted = self.books.sum(account, &view.id.to_string()).unwrap_or(0);
+                    assert_eq!(posted, 0, "{view:?} is charged already");
                 }
                 let expired = view.record.status == HoldStatus::Expired;
                 match self.holds.iter_mut().find(|hold| hold.id == view.id) {
