@@ -51,9 +51,8 @@ impl Engine {
         }
     }
 
-    /// Writes behind what there is, and blocks until the store has tried to.
+    /// Blocks until what was handed in to be written behind was tried to be written.
     pub fn flush_behind(&self) {
-        self.write_behind();
         self.journal.store().flush();
     }
 

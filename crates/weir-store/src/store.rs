@@ -347,6 +347,7 @@ impl Store {
             health: Arc::clone(&self.health),
             progress: Arc::clone(&self.progress),
             stop: Arc::clone(&behind_stop),
+            faults: writer.faults.clone(),
         };
         let checkpointer_stop = Arc::<Stop>::default();
         let checkpointer = Checkpointer {

@@ -110,6 +110,7 @@ fn a_crash_before_a_charge_is_posted_again_leaves_usage_as_the_ledger_has_it() {
     let (lost, hold) = (granted(&engine, &key, 10), wait(hold(&engine, &cell)));
     faults.fill_next_groups(1_000);
     assert!(settle(lost, 10).commit.unwrap().wait().is_err());
+    engine.write_behind();
     engine.flush_behind();
     let crashed = tempfile::tempdir().unwrap();
     copy(dir.path(), crashed.path());
@@ -146,6 +147,7 @@ fn copy(from: &Path, to: &Path) {
 fn check_usage(engine: &Engine, cell: &AccountCell, requests: u64) {
     let mut seen = ((Nano::ZERO, 0), Nano::ZERO);
     for _ in 0..500 {
+        engine.write_behind();
         engine.flush_behind();
         seen = (usage(engine, cell), charged(engine, cell));
         if seen.0 == (seen.1, requests) && seen.1 > Nano::ZERO {
