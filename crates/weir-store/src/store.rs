@@ -31,6 +31,7 @@ use crate::read::Reader;
 use crate::record::{read_id, stored_id};
 use crate::schema::LEDGER;
 use crate::stop::Stop;
+pub use crate::unsound::Lost;
 use crate::unsound::Unsound;
 use crate::usage::{Counters, Forget, Pending, RollupKey, UsageDb, WindowKey, WindowState};
 use crate::writer::{Progress, Writer};
@@ -186,6 +187,12 @@ impl Store {
         self.unsound.accounts().into_iter().filter_map(read_id).map(AccountId).collect()
     }
 
+    /// Hands over the charges of an account that could not be stored, in their order, to be
+    /// posted again. What is not a charge of a call is not among them: whoever asked was told.
+    pub fn take_lost(&self, account: AccountId) -> Vec<Lost> {
+        self.unsound.take_lost(account)
+    }
+
     /// Takes entries of an account again that have the position `next` or a later one: they build
     /// on what is stored. To be called while nobody posts to it or hands in snapshots.
     pub fn mended(&self, account: AccountId, next: Seq) {
@@ -273,6 +280,21 @@ impl Store {
         self.pending.usage(rollups, applied);
     }
 
+    /// Writes no usage before [`Store::resume_usage`]: it counts charges that were not stored.
+    pub fn hold_usage(&self) {
+        self.pending.hold();
+    }
+
+    /// As [`Store::add_usage`], after [`Store::hold_usage`] and once what was not stored is posted
+    /// again: all that waits is written as one, so that each charge is counted with its entry.
+    pub fn resume_usage(
+        &self,
+        rollups: impl IntoIterator<Item = (RollupKey, Counters)>,
+        applied: Seq,
+    ) {
+        self.pending.resume(rollups, applied);
+    }
+
     /// Removes windows or roll-ups that had their time.
     pub fn forget(&self, what: Forget) {
         self.pending.forget(what);
@@ -341,6 +363,7 @@ impl Store {
             health: Arc::clone(&self.health),
             progress: Arc::clone(&self.progress),
             stop: Arc::clone(&behind_stop),
+            faults: writer.faults.clone(),
         };
         let checkpointer_stop = Arc::<Stop>::default();
         let checkpointer = Checkpointer {
