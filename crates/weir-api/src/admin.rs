@@ -1,6 +1,7 @@
 //! The admin API: `/admin/v1`, for the operator alone.
 
 mod accounts;
+mod backup;
 mod boosts;
 mod calls;
 mod config;
@@ -98,7 +99,8 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(config::diff))
             .routes(routes!(config::reload))
             .routes(routes!(explain::explain))
-            .routes(routes!(calls::watch)),
+            .routes(routes!(calls::watch))
+            .routes(routes!(backup::backup)),
     );
     document::complete(router.get_openapi_mut());
     document::repeatable(router.get_openapi_mut());

@@ -51,12 +51,7 @@ pub fn explain(engine: &Engine, setup: &Setup, question: &Question) -> Explained
         Lookup::Found(index) => policy.route(*index).map(dialect_of).unwrap_or_default(),
         _ => Dialect::Problem,
     };
-    let context = Context {
-        request_id: REQUEST_ID,
-        dialect,
-        links: &settings.links,
-        top_up_url: settings.top_up_url.as_deref(),
-    };
+    let context = Context { request_id: REQUEST_ID, dialect, told: &settings.told };
     let asking = Asking { engine, setup, question, context };
     let decided = match head {
         Ok(parts) => asking.authenticate(&parts, &policy, lookup, &mut explained),

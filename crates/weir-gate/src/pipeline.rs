@@ -155,9 +155,7 @@ impl Pipeline {
     }
 
     pub(crate) fn context<'a>(&'a self, request_id: &'a str, dialect: Dialect) -> Context<'a> {
-        let settings = &self.shared.settings;
-        let top_up_url = settings.top_up_url.as_deref();
-        Context { request_id, dialect, links: &settings.links, top_up_url }
+        Context { request_id, dialect, told: &self.shared.settings.told }
     }
 
     /// Key, then route.
@@ -439,8 +437,7 @@ impl Pipeline {
             meters: Arc::clone(&self.shared.meters),
             request_id: incoming.request_id.to_owned(),
             dialect: context.dialect,
-            links: Arc::clone(&settings.links),
-            top_up_url: settings.top_up_url.clone(),
+            told: Arc::clone(&settings.told),
             arrived: incoming.arrived,
             shape,
             usage_header,

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::admin::{
-    account, boost, config, explain, export, increase, key, limits, tail, usage, wallet,
+    account, backup, boost, config, context, explain, export, import, increase, key, limits, tail,
+    usage, wallet, webhook,
 };
-use crate::command::{check, demo, demo_upstream, init, ledger, serve};
+use crate::command::{check, demo, demo_upstream, init, ledger, restore, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -50,6 +51,16 @@ enum Command {
     Boost(boost::BoostArgs),
     /// Decide customers' requests for higher limits.
     Increase(increase::IncreaseArgs),
+    /// Make, show, change and try webhooks; listen to events.
+    Webhook(webhook::WebhookArgs),
+    /// Write the whole store of a running server into one file.
+    Backup(backup::BackupArgs),
+    /// Make a store from a backup, and prove its books.
+    Restore(restore::Args),
+    /// Take over from another gateway: prices, accounts, keys, budgets.
+    Import(import::ImportArgs),
+    /// Keep servers by name, so that address and key need not be said each time.
+    Context(context::ContextArgs),
     /// Prove the books of a store.
     Ledger(ledger::Args),
     /// Show the configuration in force, or what another would change; reload.
@@ -83,6 +94,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Top(args) => tail::run_top(&args),
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Context(args) => context::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {

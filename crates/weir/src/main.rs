@@ -25,6 +25,8 @@ mod node;
 
 mod command;
 
+mod context;
+
 mod client;
 mod print;
 

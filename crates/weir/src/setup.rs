@@ -9,7 +9,7 @@ use weir_gate::gate::Setup;
 use weir_gate::meters::GateMeters;
 use weir_gate::out_body::OutBody;
 use weir_gate::pipeline::Shared;
-use weir_gate::settings::{GateSettings, UpstreamSettings};
+use weir_gate::settings::{GateSettings, Told, UpstreamSettings};
 use weir_gate::upstream::Upstreams;
 use weir_wire::error::Links;
 
@@ -100,8 +100,11 @@ impl Parts {
             body_bytes_max: kept.server.max_body_bytes,
             buffered_bytes_max: BUFFERED_BYTES_MAX,
             api_prefix: kept.server.api_prefix.clone(),
-            links: Arc::new(kept.links()),
-            top_up_url: kept.billing.top_up_url.clone().map(Arc::from),
+            told: Arc::new(Told {
+                links: kept.links(),
+                top_up_url: kept.billing.top_up_url.clone(),
+                currency: kept.billing.currency.clone(),
+            }),
             kept_bytes_max: kept.kept_bytes_max.clone(),
         };
         let shared = Shared::new(settings, Arc::new(side), Arc::clone(&self.meters));

@@ -10,7 +10,8 @@ use weir_core::money::Nano;
 use weir_engine::credit::NewCredit;
 use weir_engine::record::AccountRecord;
 
-use crate::answer::{Page, Paging, Shown, made};
+use crate::answer::{Page, Paging, Shown};
+use crate::once::{Once, made_once};
 use crate::problem::Problem;
 use crate::request::{Body, Change, Id, IfMatch, Query};
 use crate::settings::App;
@@ -67,6 +68,7 @@ pub(crate) async fn change(
 pub(crate) async fn top_up(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    once: Once,
     Body(top_up): Body<TopUp>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
@@ -83,8 +85,9 @@ pub(crate) async fn top_up(
     };
     let (reference, note) = (REFERENCE.to_owned(), top_up.note);
     let credit = NewCredit { amount, kind, terms, reference, note, once: None };
-    let posted = app.engine.post_credit(&cell, &credit).await?;
-    Ok(made(&PostedShape::of(&posted)))
+    let answering = once.answering(PostedShape::of);
+    let posted = app.engine.post_credit_answering(&cell, &credit, answering).await?;
+    Ok(made_once(&PostedShape::of(&posted)))
 }
 
 /// Posts a change by hand.
@@ -95,6 +98,7 @@ pub(crate) async fn top_up(
 pub(crate) async fn adjust(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    once: Once,
     Body(adjustment): Body<AdjustmentShape>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
@@ -112,8 +116,9 @@ pub(crate) async fn adjust(
         note: Some(adjustment.reason),
         once: None,
     };
-    let posted = app.engine.post_credit(&cell, &credit).await?;
-    Ok(made(&PostedShape::of(&posted)))
+    let answering = once.answering(PostedShape::of);
+    let posted = app.engine.post_credit_answering(&cell, &credit, answering).await?;
+    Ok(made_once(&PostedShape::of(&posted)))
 }
 
 /// Lists the entries of a wallet, newest first.

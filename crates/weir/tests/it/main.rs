@@ -18,6 +18,7 @@ mod server;
 
 mod priced;
 
+mod commands;
 mod config;
 mod crash;
 mod demo;
@@ -29,6 +30,7 @@ mod foreign;
 mod hangups;
 mod hostile;
 mod idempotency;
+mod import;
 mod keys;
 mod ledger;
 mod limits;
