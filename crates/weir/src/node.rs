@@ -79,6 +79,7 @@ impl Node {
             Clock::running(),
         )
         .with_context(|| format!("cannot start on {}", settings.store.path.display()))?;
+        engine.allow_failed_keys(settings.auth.failed_keys_per_minute);
         let admin_key = admin_key(&engine, settings.auth.admin_key.as_ref()).await?;
         let deliveries = Arc::new(DeliveryCounts::default());
         let meters = Arc::new(GateMeters::default());

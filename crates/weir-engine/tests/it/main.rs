@@ -9,6 +9,8 @@
 )]
 
 mod alerts;
+mod clock;
+mod flood;
 mod holds;
 mod money;
 mod sim;
