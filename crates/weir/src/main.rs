@@ -20,6 +20,8 @@ mod difference;
 
 mod reload;
 
+mod sockets;
+
 mod node;
 
 mod command;

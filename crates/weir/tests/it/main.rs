@@ -18,12 +18,14 @@ mod server;
 
 mod priced;
 
+mod activation;
 mod commands;
 mod config;
 mod crash;
 mod demo;
 mod demo_upstream;
 mod docs_limits;
+mod doctor;
 mod figures;
 mod foreign;
 mod hangups;
@@ -41,6 +43,7 @@ mod reload;
 mod restart;
 mod sdk;
 mod startup;
+mod tls;
 mod usage_lies;
 mod wallet;
 mod webhooks;
