@@ -1,9 +1,11 @@
 //! The admin API: `/admin/v1`, for the operator alone.
 
 mod accounts;
+mod backup;
 mod boosts;
 mod calls;
 mod config;
+mod explain;
 mod holds;
 mod increases;
 mod keys;
@@ -99,7 +101,9 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(config::show))
             .routes(routes!(config::diff))
             .routes(routes!(config::reload))
-            .routes(routes!(calls::watch)),
+            .routes(routes!(explain::explain))
+            .routes(routes!(calls::watch))
+            .routes(routes!(backup::backup)),
     );
     document::complete(router.get_openapi_mut());
     document::repeatable(router.get_openapi_mut());

@@ -50,6 +50,7 @@ mod posting;
 pub mod ticket;
 
 pub mod call;
+pub mod rehearse;
 
 pub mod look;
 pub mod outbox;

@@ -1,5 +1,6 @@
 //! The embedded store: its folder, its threads, and the way in.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use weir_core::id::{AccountId, EventId, Seq};
 
 use crate::apply::Kept;
-use crate::backup::backup;
+use crate::backup::{backup, unnamed};
 use crate::ballast::Ballast;
 use crate::behind::Behind;
 use crate::checkpointer::Checkpointer;
@@ -75,6 +76,8 @@ pub struct Store {
     reader: Reader,
     threads: Mutex<Option<Threads>>,
     folder: Folder,
+    /// Held while a backup without a name is made: there is one place for it.
+    passing_on: Mutex<()>,
 }
 
 /// What was committed since the store was opened.
@@ -140,6 +143,7 @@ impl Store {
             reader: Reader::new(files),
             threads: Mutex::new(None),
             folder,
+            passing_on: Mutex::default(),
         };
         let writer = Writer {
             conn: ledger,
@@ -313,6 +317,18 @@ impl Store {
     pub fn backup(&self, to: &Path) -> Result<(), OpenError> {
         self.flush();
         backup(self.folder.files(), to)
+    }
+
+    /// The same as an open file that has no name any more, at its beginning: for whoever passes
+    /// it on. It is made in the store's folder and takes space there until it is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the disk is full or fails.
+    pub fn backup_to_pass_on(&self) -> Result<File, OpenError> {
+        let _one_at_a_time = self.passing_on.lock();
+        self.flush();
+        unnamed(self.folder.files())
     }
 
     /// Takes no more commits, works off what waits, writes what is behind, and ends the

@@ -14,6 +14,7 @@ mod side;
 
 mod metrics;
 
+mod explainer;
 mod setup;
 
 mod difference;
@@ -23,6 +24,8 @@ mod reload;
 mod node;
 
 mod command;
+
+mod context;
 
 mod client;
 mod print;

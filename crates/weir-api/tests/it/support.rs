@@ -75,6 +75,7 @@ impl Api {
             admin_key: SecretDigest::of(ADMIN_KEY.as_bytes()),
             metrics: Arc::new(|| "weir_build_info 1\n".to_owned()),
             config: None,
+            explainer: None,
         });
         let admin = weir_api::admin::router(Arc::clone(&engine), Arc::clone(&settings));
         let customer = weir_api::customer::router(Arc::clone(&engine), settings);

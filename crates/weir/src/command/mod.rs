@@ -5,6 +5,8 @@ pub(crate) mod demo_upstream;
 pub(crate) mod init;
 pub(crate) mod ledger;
 
+pub(crate) mod restore;
+
 pub(crate) mod serve;
 
 pub(crate) mod demo;

@@ -18,16 +18,19 @@ mod server;
 
 mod priced;
 
+mod commands;
 mod config;
 mod crash;
 mod demo;
 mod demo_upstream;
 mod docs_limits;
+mod explain;
 mod figures;
 mod foreign;
 mod hangups;
 mod hostile;
 mod idempotency;
+mod import;
 mod keys;
 mod ledger;
 mod limits;
