@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::admin::{
-    account, backup, boost, config, context, export, import, increase, key, limits, tail, usage,
-    wallet, webhook,
+    account, backup, boost, config, context, explain, export, import, increase, key, limits, tail,
+    usage, wallet, webhook,
 };
 use crate::command::{check, demo, demo_upstream, doctor, init, ledger, restore, serve};
 
@@ -39,6 +39,8 @@ enum Command {
     Wallet(wallet::WalletArgs),
     /// Show where the limits of an account stand.
     Limits(limits::LimitsArgs),
+    /// Say what would become of a call, and why; nothing is changed.
+    Explain(explain::ExplainArgs),
     /// Show what was used, as a time series.
     Usage(usage::UsageArgs),
     /// Write the ledger or the usage out, for other programs.
@@ -88,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Key(args) => key::run(&args),
         Command::Wallet(args) => wallet::run(&args),
         Command::Limits(args) => limits::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Tail(args) => tail::run_tail(&args),

@@ -14,6 +14,7 @@ mod side;
 
 mod metrics;
 
+mod explainer;
 mod setup;
 
 mod difference;

@@ -27,6 +27,7 @@ use weir_store::store::Options;
 use crate::config::server::ServerSettings;
 use crate::config::services::{OnStoreFailure, Secret};
 use crate::config::settings::Settings;
+use crate::explainer::GateExplainer;
 use crate::reload::{Reloader, watch_file};
 use crate::setup::{Kept, Parts};
 use crate::sockets::Given;
@@ -95,6 +96,7 @@ impl Node {
         let mut api = parts.api(&kept);
         let reloader =
             file.map(|path| Arc::new(Reloader::new(path, parts, Arc::clone(&setups), kept)));
+        api.explainer = Some(GateExplainer::shared(&engine, &setups));
         api.config = reloader.clone().map(|reloader| reloader as Arc<dyn ConfigControl>);
         let of_gate = Arc::clone(&engine);
         let serving = serve_on(&settings.server.front, given.data.as_ref(), move || {

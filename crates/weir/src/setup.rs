@@ -86,6 +86,7 @@ impl Parts {
                 .as_ref()
                 .map(|secret| secret.expose().to_owned()),
             config: None,
+            explainer: None,
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod boost;
 pub(crate) mod config;
 pub(crate) mod context;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod increase;

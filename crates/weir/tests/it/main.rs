@@ -26,6 +26,7 @@ mod demo;
 mod demo_upstream;
 mod docs_limits;
 mod doctor;
+mod explain;
 mod figures;
 mod foreign;
 mod hangups;

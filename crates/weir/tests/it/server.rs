@@ -138,6 +138,7 @@ impl Weir {
             .replace("127.0.0.1:8080", "127.0.0.1:0")
             .replace("127.0.0.1:8081", "127.0.0.1:0")
             .replace("\"weir-data\"", "\"store\"")
+            .replacen("[auth]\n", &format!("[auth]\nadmin_key = \"{ADMIN_KEY}\"\n"), 1)
             .replace("http://127.0.0.1:9000", &format!("http://{upstream}"));
         Self::start_whole(&config, wishes)
     }
