@@ -18,6 +18,7 @@ mod server;
 
 mod priced;
 
+mod billing;
 mod commands;
 mod config;
 mod crash;
