@@ -201,15 +201,8 @@ impl Pipeline {
                     .await
                     .map_err(|f| (f, dialect));
             }
-            Lookup::OtherMethods(methods) => context
-                .fail(
-                    Code::MethodNotAllowed,
-                    format!("{method} is not supported here; {} is.", methods.join(", ")),
-                )
-                .header("allow", &methods.join(", ")),
-            Lookup::NotFound => {
-                context.fail(Code::RouteNotFound, format!("There is no route {method} {path}."))
-            }
+            Lookup::OtherMethods(methods) => context.other_methods(method, &methods),
+            Lookup::NotFound => context.no_route(method, path),
         };
         Err((self.without_route(failure, &incoming), dialect))
     }
@@ -530,7 +523,7 @@ fn asked<'a>(incoming: &'a Incoming<'_>, route: &'a Route, model: &'a str) -> As
     Asked { method, scope: route.scope.as_deref(), model, address }
 }
 
-fn dialect_of(route: &Route) -> Dialect {
+pub(crate) fn dialect_of(route: &Route) -> Dialect {
     match route.usage {
         UsageSource::OpenAi => Dialect::OpenAi,
         UsageSource::Anthropic => Dialect::Anthropic,

@@ -1,7 +1,7 @@
 //! The one place that turns refusals and failures into answers.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use weir_core::account::Owner;
 use weir_core::admit::{LimitView, Refusal, Shortage};
 use weir_core::key::{Key, KeyForbids, KeyInvalid};
@@ -68,6 +68,18 @@ impl<'a> Context<'a> {
         let mut failure = self.fail(code, sentence(&refusal.to_string()));
         failure.document.status = refusal.status().as_u16();
         failure
+    }
+
+    /// A path that is known, but only with other methods.
+    pub fn other_methods(&self, method: &Method, known: &[Box<str>]) -> Failure {
+        let known = known.join(", ");
+        let detail = format!("{method} is not supported here; {known} is.");
+        self.fail(Code::MethodNotAllowed, detail).header("allow", &known)
+    }
+
+    /// A path that no route has.
+    pub fn no_route(&self, method: &Method, path: &str) -> Failure {
+        self.fail(Code::RouteNotFound, format!("There is no route {method} {path}."))
     }
 
     /// A key that does not exist.

@@ -68,12 +68,15 @@ impl Behind {
         self.faults.as_ref().is_none_or(allows)
     }
 
-    /// At a stop nothing more will be decided: all that was handed in is written.
+    /// At a stop nothing more will be decided: all that was handed in is written. Usage that may
+    /// count a charge which was not stored waits until that is posted again; if the process ends
+    /// before, the next one counts by the ledger.
     fn flush(&mut self, stopped: bool) -> rusqlite::Result<()> {
         let decided = match stopped {
             true => i64::MAX,
             false => self.progress.decided.load(Ordering::Acquire),
         };
+        let decided = if self.unsound.any() { NONE } else { decided };
         let durable = self.progress.durable.load(Ordering::Acquire);
         self.usage.flush(&self.pending, decided, durable)
     }
@@ -114,5 +117,7 @@ fn judge(name: &'static str, written: rusqlite::Result<()>) -> Trust {
     }
 }
 
+/// Below every position.
+const NONE: i64 = -1;
 const INTERVAL: Duration = Duration::from_millis(500);
 const STEPS_PER_ROUND: usize = 10;

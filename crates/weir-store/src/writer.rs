@@ -170,6 +170,7 @@ impl Writer {
         let (followers, sound): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| self.unsound.refuses(&job.batch));
         for job in followers {
+            self.unsound.lose(&job.batch);
             let why = unsound(&job.batch);
             job.refuse(why);
         }
@@ -178,7 +179,7 @@ impl Writer {
 
     fn refuse_all(&self, jobs: Vec<Job>, why: &CommitError) {
         for job in jobs {
-            self.unsound.note(entries_of(&job.batch));
+            self.unsound.lose(&job.batch);
             job.refuse(why.clone());
         }
     }
@@ -291,7 +292,7 @@ impl Writer {
     fn note_progress(&self, jobs: &[Job], outcomes: &[Outcome]) {
         // Holes first: whoever sees how far the ledger is sees them too.
         for (job, _) in jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_err()) {
-            self.unsound.note(entries_of(&job.batch));
+            self.unsound.lose(&job.batch);
         }
         let durable = jobs
             .iter()

@@ -173,7 +173,11 @@ impl World {
 
     fn pay(&mut self, account: usize, event: u8) {
         let payment = format!("pi_{event}");
-        let what = PaymentFact::Paid { account: self.ids[account].to_string(), amount: units(20) };
+        let what = PaymentFact::Paid {
+            account: self.ids[account].to_string(),
+            amount: units(20),
+            answers: None,
+        };
         let (source, id) = ("stripe", format!("evt_{event}"));
         let before = (0..ACCOUNTS).any(|other| self.books.sum(other, &payment) == Some(20 * UNIT));
         if !before {
