@@ -15,6 +15,7 @@ mod payments;
 mod records;
 mod refunds;
 mod usage;
+mod usage_events;
 mod wallet;
 mod webhooks;
 
@@ -74,6 +75,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(keys::rotate))
             .routes(routes!(wallet::show, wallet::change))
             .routes(routes!(wallet::top_up))
+            .routes(routes!(wallet::decline_top_up))
             .routes(routes!(wallet::adjust))
             .routes(routes!(wallet::entries))
             .routes(routes!(refunds::refund))
@@ -82,6 +84,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(holds::settle))
             .routes(routes!(holds::void))
             .routes(routes!(payments::stripe))
+            .routes(routes!(usage_events::take))
             .routes(routes!(usage::of_all))
             .routes(routes!(usage::of_account))
             .routes(routes!(usage::in_short))

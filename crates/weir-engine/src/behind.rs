@@ -41,6 +41,7 @@ impl Engine {
             self.journal.store().add_usage(rows, applied);
         }
         let dirty = std::mem::take(&mut *self.dirty.lock());
+        self.ask_top_ups(&dirty);
         let mut wallets = Vec::new();
         for cell in &dirty {
             cell.dirty.store(false, Ordering::Release);
@@ -69,7 +70,9 @@ impl Engine {
         if let Err(error) = self.sweep_early_payments() {
             tracing::warn!(%error, "early payment events could not be looked through");
         }
-        for cell in self.all_accounts() {
+        let all = self.all_accounts();
+        self.ask_top_ups(&all);
+        for cell in all {
             self.expire_credit(&cell, now);
             self.tell_expiring(&cell, now);
         }

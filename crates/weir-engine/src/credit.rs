@@ -12,6 +12,8 @@ use weir_store::commit::Commit;
 use weir_store::error::CommitError;
 use weir_store::op::{Once, Op, Urgency};
 
+use crate::auto_top_up::AutoState;
+use crate::auto_top_ups::answered;
 use crate::cell::{AccountCell, Live};
 use crate::change::ChangeError;
 use crate::engine::Engine;
@@ -34,6 +36,8 @@ pub struct NewCredit {
     pub note: Option<String>,
     /// A fact from outside that counts once: its source and id there.
     pub once: Option<(String, String)>,
+    /// The automatic top-up that it answers.
+    pub answers: Option<String>,
 }
 
 /// A change of the balance that is durable.
@@ -45,6 +49,12 @@ pub struct Posted {
     pub balance: Nano,
     /// What may be spent after it.
     pub available: Nano,
+}
+
+/// What is to be undone where a change cannot be stored.
+struct Undo {
+    reserved: Vec<Hold>,
+    auto: Option<AutoState>,
 }
 
 /// A wallet as its owner sees it.
@@ -74,6 +84,7 @@ impl NewCredit {
             reference: reference.to_owned(),
             note: None,
             once: None,
+            answers: None,
         }
     }
 }
@@ -126,10 +137,14 @@ impl Engine {
         more: Vec<Op>,
         answering: Option<Answering<Posted>>,
     ) -> Result<Posted, ChangeError> {
-        let (commit, posted, reserved) = self.write_credit(cell, all, more, answering)?;
+        let (commit, posted, Undo { reserved, auto }) =
+            self.write_credit(cell, all, more, answering)?;
         let outcome = commit.await;
         let mut live = cell.live.lock();
         if let Err(error) = outcome {
+            if let Some(auto) = auto {
+                live.auto = auto;
+            }
             // What was reserved stays so until the account is read anew: nothing of it may be spent.
             live.stranded.extend(reserved);
             tracing::error!(account = %cell.id, %error, "credit could not be made durable");
@@ -149,14 +164,26 @@ impl Engine {
         all: &[NewCredit],
         more: Vec<Op>,
         answering: Option<Answering<Posted>>,
-    ) -> Result<(Commit, Posted, Vec<Hold>), ChangeError> {
+    ) -> Result<(Commit, Posted, Undo), ChangeError> {
         let mut live = cell.live.lock();
         self.sound(cell)?;
         let now = live.account.observe(self.now());
-        let mut turn = self.journal.turn();
-        let postings = post_all(&mut live.account.wallet, all, now, &mut || turn.seq())?;
-        let policy = self.policy.load().number();
         let mut ops = Vec::with_capacity(3);
+        let mut turn = self.journal.turn();
+        let auto = all.iter().any(|new| new.answers.is_some()).then(|| live.auto.clone());
+        for new in all {
+            if let Some(reference) = &new.answers {
+                ops.push(answered(&mut live, cell.id, reference, new.amount, now)?);
+            }
+        }
+        let postings = match post_all(&mut live.account.wallet, all, now, &mut || turn.seq()) {
+            Ok(postings) => postings,
+            Err(why) => {
+                live.auto = auto.unwrap_or_else(|| live.auto.clone());
+                return Err(why);
+            }
+        };
+        let policy = self.policy.load().number();
         for (posting, new) in postings.iter().zip(all) {
             self.begin_notices(&mut live, posting.seq, now);
             live.last_entry = posting.seq;
@@ -187,7 +214,7 @@ impl Engine {
         let reserved = postings.iter().map(|posting| wallet.restore_hold(posting.amount, now));
         let reserved = reserved.collect();
         ops.extend(answering.map(|answering| answering.of(&posted)));
-        Ok((turn.commit(Urgency::Fresh, ops), posted, reserved))
+        Ok((turn.commit(Urgency::Fresh, ops), posted, Undo { reserved, auto }))
     }
 
     fn topped_up(&self, cell: &AccountCell, kind: EntryKind, posting: &Posting) -> Option<Op> {

@@ -44,6 +44,8 @@ pub enum PaymentFact {
         account: String,
         /// How much.
         amount: Nano,
+        /// The automatic top-up that it answers.
+        answers: Option<String>,
     },
     /// So much of it was given back so far, in all; what is disputed is not part of it.
     RefundedTo(Nano),
@@ -108,8 +110,10 @@ impl Engine {
         let (known, early) = self.read(ask).await?;
         match (known, &event.what) {
             (Some(known), what) => self.take_known(event, &known, what).await,
-            (None, PaymentFact::Paid { account, amount }) => {
-                self.take_paid(event, early, account, *amount).await
+            (None, PaymentFact::Paid { account, amount, answers }) => {
+                let credit = NewCredit::paid(*amount, &event.payment);
+                let credit = NewCredit { answers: answers.clone(), ..credit };
+                self.take_paid(event, early, account, credit).await
             }
             (None, what) => self.take_early(event, early, what).await,
         }
@@ -141,17 +145,17 @@ impl Engine {
         event: &PaymentEvent,
         early: Option<Resource>,
         account: &str,
-        amount: Nano,
+        mut credit: NewCredit,
     ) -> Result<Taken, ChangeError> {
-        let by_id = account.parse::<AccountId>().ok().and_then(|id| self.account(id));
-        let cell =
-            by_id.or_else(|| self.account_by_external_id(account)).ok_or(ChangeError::NotFound)?;
+        let cell = self.account_named(account).ok_or(ChangeError::NotFound)?;
         let mut record = match &early {
             Some(early) => serde_json::from_str(&early.body)?,
             None => PaymentRecord::of(event),
         };
-        record.paid = amount.get();
-        let mut changes = vec![NewCredit::paid(amount, &event.payment)];
+        record.paid = credit.amount.get();
+        // A payment counts, whether or not it is one that was asked for.
+        credit.answers = credit.answers.filter(|reference| cell.live.lock().auto.knows(reference));
+        let mut changes = vec![credit];
         changes.extend(record.settle(&event.what));
         let mut more = vec![self.kept_payment(KIND, Some(cell.id), &record)?, self.once_of(event)];
         more.extend(

@@ -9,7 +9,7 @@ use crate::admin::{
     account, backup, boost, config, context, explain, export, import, increase, key, limits, tail,
     usage, wallet, webhook,
 };
-use crate::command::{check, demo, demo_upstream, init, ledger, restore, serve};
+use crate::command::{check, demo, demo_upstream, doctor, init, ledger, restore, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Init(init::Args),
     /// Check a configuration: 0 when it is good, else 2 and every problem with its place.
     Check(check::Args),
+    /// Look for what would be in the way: configuration, disk, clock, addresses, upstreams.
+    Doctor(doctor::Args),
     /// Make, show, change and close accounts.
     Account(account::AccountArgs),
     /// Make, list, rotate and withdraw keys.
@@ -83,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Account(args) => account::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Wallet(args) => wallet::run(&args),

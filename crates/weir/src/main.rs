@@ -21,6 +21,8 @@ mod difference;
 
 mod reload;
 
+mod sockets;
+
 mod node;
 
 mod command;

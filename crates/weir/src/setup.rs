@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use weir_api::hook::deliver::DeliveryCounts;
 use weir_api::settings::ApiSettings;
 use weir_engine::engine::Engine;
 use weir_engine::secret::SecretDigest;
@@ -36,6 +37,7 @@ pub(crate) struct Kept {
 pub(crate) struct Parts {
     pub(crate) engine: Arc<Engine>,
     pub(crate) meters: Arc<GateMeters>,
+    pub(crate) deliveries: Arc<DeliveryCounts>,
     pub(crate) admin_key: SecretDigest,
     /// Whether webhooks may go to private and loopback addresses.
     pub(crate) webhooks_allow_private: bool,
@@ -76,7 +78,7 @@ impl Parts {
             top_up_url: kept.billing.top_up_url.clone(),
             auth_headers: kept.auth.headers.clone(),
             admin_key: self.admin_key,
-            metrics: exposition(&self.engine, &self.meters),
+            metrics: exposition(&self.engine, &self.meters, &self.deliveries),
             webhooks_allow_private: self.webhooks_allow_private,
             stripe_secret: kept
                 .billing

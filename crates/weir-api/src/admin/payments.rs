@@ -92,18 +92,22 @@ fn read_event(event: &Value, currency: &str) -> Result<Option<PaymentEvent>, Pro
         return Err(Problem::invalid("id", "the event has none"));
     };
     let account = text(&object["metadata"]["weir_account"]);
+    let answers = text(&object["metadata"]["weir_auto_top_up"]);
     let amount = |member: &str| money(object, member, currency);
     let (payment, what) = match event["type"].as_str().unwrap_or_default() {
         "payment_intent.succeeded" => {
             let Some(account) = account else { return Ok(None) };
-            (&object["id"], PaymentFact::Paid { account, amount: amount("amount_received")? })
+            (
+                &object["id"],
+                PaymentFact::Paid { account, amount: amount("amount_received")?, answers },
+            )
         }
         "checkout.session.completed" => {
             let paid = object["payment_status"].as_str() == Some("paid");
             let Some(account) = account.filter(|_| paid) else { return Ok(None) };
             let of_intent = !object["payment_intent"].is_null();
             let payment = if of_intent { &object["payment_intent"] } else { &object["id"] };
-            (payment, PaymentFact::Paid { account, amount: amount("amount_total")? })
+            (payment, PaymentFact::Paid { account, amount: amount("amount_total")?, answers })
         }
         "charge.refunded" => {
             (&object["payment_intent"], PaymentFact::RefundedTo(amount("amount_refunded")?))

@@ -18,7 +18,8 @@ use crate::settings::App;
 use crate::shape::check;
 use crate::shape::key::future;
 use crate::shape::wallet::{
-    AdjustmentShape, AutoTopUp, EntryShape, PostedShape, TopUp, WalletChange, WalletShape,
+    AdjustmentShape, AutoTopUp, EntryShape, PostedShape, TopUp, TopUpDeclined, WalletChange,
+    WalletShape,
 };
 
 /// Shows the wallet of an account.
@@ -83,11 +84,29 @@ pub(crate) async fn top_up(
         Category::Paid => EntryKind::TopUp,
         Category::Promo => EntryKind::Grant,
     };
-    let (reference, note) = (REFERENCE.to_owned(), top_up.note);
-    let credit = NewCredit { amount, kind, terms, reference, note, once: None };
+    let (note, answers) = (top_up.note, top_up.reference);
+    let reference = answers.clone().unwrap_or_else(|| REFERENCE.to_owned());
+    let credit = NewCredit { amount, kind, terms, reference, note, once: None, answers };
     let answering = once.answering(PostedShape::of);
     let posted = app.engine.post_credit_answering(&cell, &credit, answering).await?;
     Ok(made_once(&PostedShape::of(&posted)))
+}
+
+/// Says that the automatic top-up which was asked for is not made: the next request waits an hour,
+/// twice as long each time, at most 32 hours.
+#[utoipa::path(post, path = "/accounts/{id}/wallet/auto-top-up/decline", tag = "wallets",
+    request_body = TopUpDeclined, params(("id" = String, Path, description = "The account's id.")),
+    responses((status = 200, description = "The wallet.", body = WalletShape)))]
+pub(crate) async fn decline_top_up(
+    State(app): State<App>,
+    Id(id): Id<AccountId>,
+    Body(declined): Body<TopUpDeclined>,
+) -> Result<Response, Problem> {
+    let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
+    let reason = declined.reason.unwrap_or_default();
+    check::text("reason", &reason)?;
+    app.engine.decline_top_up(&cell, &declined.reference, &reason).await?;
+    Ok(shown(&app, id)?.changed(app.engine.now()))
 }
 
 /// Posts a change by hand.
@@ -115,6 +134,7 @@ pub(crate) async fn adjust(
         reference: REFERENCE.to_owned(),
         note: Some(adjustment.reason),
         once: None,
+        answers: None,
     };
     let answering = once.answering(PostedShape::of);
     let posted = app.engine.post_credit_answering(&cell, &credit, answering).await?;

@@ -9,6 +9,7 @@
 )]
 
 mod alerts;
+mod auto_top_up;
 mod clock;
 mod flood;
 mod holds;

@@ -14,7 +14,7 @@ use weir_engine::refunds::NewRefund;
 use crate::support::{START, account, boot, call, key, nano, top_up, wait};
 
 fn paid(id: &str, payment: &str, account: &str) -> PaymentEvent {
-    let what = PaymentFact::Paid { account: account.into(), amount: nano("20") };
+    let what = PaymentFact::Paid { account: account.into(), amount: nano("20"), answers: None };
     PaymentEvent { source: "stripe", id: id.into(), payment: payment.into(), what }
 }
 
@@ -131,7 +131,10 @@ fn refunds_and_disputes_add_up_in_any_order_and_a_dispute_that_is_won_gives_back
         }
         let payment = format!("pi_{round}");
         let amount = nano("20");
-        order.insert(round / 10, PaymentFact::Paid { account: cell.id.to_string(), amount });
+        order.insert(
+            round / 10,
+            PaymentFact::Paid { account: cell.id.to_string(), amount, answers: None },
+        );
         for (nth, what) in order.into_iter().enumerate() {
             let event = told(&format!("e{round}.{nth}"), &payment, what);
             wait(engine.take_payment(&event)).unwrap();

@@ -18,12 +18,15 @@ mod server;
 
 mod priced;
 
+mod activation;
+mod billing;
 mod commands;
 mod config;
 mod crash;
 mod demo;
 mod demo_upstream;
 mod docs_limits;
+mod doctor;
 mod explain;
 mod figures;
 mod foreign;
@@ -43,6 +46,7 @@ mod reload;
 mod restart;
 mod sdk;
 mod startup;
+mod tls;
 mod usage_lies;
 mod wallet;
 mod webhooks;

@@ -173,7 +173,11 @@ impl World {
 
     fn pay(&mut self, account: usize, event: u8) {
         let payment = format!("pi_{event}");
-        let what = PaymentFact::Paid { account: self.ids[account].to_string(), amount: units(20) };
+        let what = PaymentFact::Paid {
+            account: self.ids[account].to_string(),
+            amount: units(20),
+            answers: None,
+        };
         let (source, id) = ("stripe", format!("evt_{event}"));
         let before = (0..ACCOUNTS).any(|other| self.books.sum(other, &payment) == Some(20 * UNIT));
         if !before {
@@ -374,6 +378,12 @@ impl World {
         }
     }
 
+    /// Waits until all that was handed to the store is decided.
+    pub(super) fn catch_up(&mut self) {
+        let stored = wait(self.engine().change_account(self.ids[0], None, |_| Ok(())));
+        assert!(stored.is_ok() || self.has_crashed(), "{stored:?}");
+    }
+
     /// The process died: it starts anew on what is on disk.
     pub(super) fn recover(&mut self) {
         // What still runs dies with it; what its tasks do now reaches nobody.
@@ -393,11 +403,10 @@ impl World {
         let at = self.now.plus(Span::from_secs(skew_s));
         self.engine = Some(boot(self.dir.path(), at, Some(Arc::clone(&self.faults))));
         // The streams that were cut off are charged by now: nobody waits for that at a start.
-        let stored = wait(self.engine().change_account(self.ids[0], None, |_| Ok(())));
+        self.catch_up();
         if self.has_crashed() {
             return;
         }
-        stored.unwrap();
         verify(self.dir.path()).unwrap();
         for account in 0..ACCOUNTS {
             let entries = self.entries(account);
