@@ -19,6 +19,7 @@ mod server;
 mod priced;
 
 mod activation;
+mod billing;
 mod commands;
 mod config;
 mod crash;
