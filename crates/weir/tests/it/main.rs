@@ -30,6 +30,7 @@ mod doctor;
 mod explain;
 mod figures;
 mod foreign;
+mod fuzz;
 mod hangups;
 mod hostile;
 mod idempotency;

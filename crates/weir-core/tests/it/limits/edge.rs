@@ -327,3 +327,20 @@ fn a_calendar_window_that_is_taken_up_earlier_counts_in_the_present_one() {
         assert_eq!(drain(&day, &mut old, to), 10, "{back_s}");
     }
 }
+
+/// Units times microseconds of a month need more than 64 bits.
+#[test]
+fn a_large_bucket_of_a_month_counts_every_unit() {
+    use weir_core::limit::{Algorithm, Period, Rule, Terms};
+    use weir_core::window::Window;
+    let (now, quota, used) = (super::secs(1_000_000), 10_000_000_000, 9_000_000_001);
+    let terms = Terms::new(Some(quota), Period::Span(weir_core::time::Span::from_secs(2_592_000)));
+    let rule = Rule::new(Terms { algorithm: Algorithm::TokenBucket, ..terms }).unwrap();
+    let mut window = Window::default();
+    let taken = rule.take(&mut window, used, now);
+    assert_eq!(rule.snapshot(&window, now).used, used);
+    assert!(rule.check(&window, quota - used, false, now).is_ok());
+    assert!(rule.check(&window, quota - used + 1, false, now).is_err());
+    rule.give_back(&mut window, taken, now);
+    assert_eq!(rule.snapshot(&window, now).used, 0);
+}
