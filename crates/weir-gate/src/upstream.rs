@@ -308,27 +308,28 @@ where
             && let Some(attempt) = self.plan.endpoints.pick(&tried, Instant::now())
         {
             tried.push(attempt.index());
-            match self.try_address(attempt, &mut request, &path, mark).await? {
-                Tried::Answered(response) => return Ok(response),
-                Tried::NotSent(error) => last = Some(error),
+            match self.try_address(attempt, &mut request, &path, mark).await {
+                Err(error) if request.is_some() => last = Some(error),
+                done => return done,
             }
         }
         // An upstream has at least one address, so one was tried.
         Err(last.unwrap_or_else(|| self.unreachable(DialError::Timeout(Duration::ZERO))))
     }
 
-    /// Takes the request out of its place, or leaves it there if nothing of it was sent.
+    /// Takes the request out of its place; after an error it is there again if nothing of it was
+    /// sent.
     async fn try_address(
         &self,
         attempt: Attempt,
         place: &mut Option<Request<B>>,
         path: &PathAndQuery,
         mark: &SentMark,
-    ) -> Result<Tried<B>, UpstreamError> {
+    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let index = attempt.index();
         let (Some(address), Some(pool)) = (self.plan.addresses.get(index), self.pools.get(index))
         else {
-            return Ok(Tried::NotSent(self.unreachable(DialError::Timeout(Duration::ZERO))));
+            return Err(self.unreachable(DialError::Timeout(Duration::ZERO)));
         };
         let mut fresh = false;
         loop {
@@ -336,11 +337,11 @@ where
                 Ok(lease) => lease,
                 Err(source) => {
                     self.note_failure(&attempt, &source);
-                    return Ok(Tried::NotSent(self.unreachable(source)));
+                    return Err(self.unreachable(source));
                 }
             };
             let Some(mut request) = place.take() else {
-                return Ok(Tried::NotSent(self.unreachable(DialError::Timeout(Duration::ZERO))));
+                return Err(self.unreachable(DialError::Timeout(Duration::ZERO)));
             };
             address
                 .aim(&mut request, path, lease.is_h2())
@@ -351,7 +352,7 @@ where
             let mut error = match timeout(waited, sending).await {
                 Ok(Ok(response)) => {
                     attempt.succeeded();
-                    return Ok(Tried::Answered(self.receive(response, attempt, pool, lease)));
+                    return Ok(self.receive(response, attempt, pool, lease));
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -370,7 +371,7 @@ where
             if !lease.reused {
                 let error = UpstreamError::NotSent { upstream: self.name(), source };
                 self.note_failure(&attempt, &error);
-                return Ok(Tried::NotSent(error));
+                return Err(error);
             }
             fresh = true;
         }
@@ -408,11 +409,6 @@ where
     fn name(&self) -> Arc<str> {
         Arc::clone(&self.plan.settings.name)
     }
-}
-
-enum Tried<B> {
-    Answered(Response<UpstreamBody<B>>),
-    NotSent(UpstreamError),
 }
 
 impl Plan {
