@@ -55,11 +55,11 @@ fn root() -> PathBuf {
 const HELP: &str = "\
 usage: cargo xtask VERB
 
-  test [--quick]  format, house rules, lints, and every test; --quick leaves out the SDKs
+  test [--quick]  format, house rules, lints, and every test; --quick leaves out SDKs and faults
   bench [proxy|priced|sse|idle|start|all]
         [--rounds N] [--seconds N] [--pin] [--quick] [--weir BINARY] [--json FILE]
                   what Weir costs beside nginx before the same upstream (docs/performance.md)
-  faults NAME [--seed N] [--rounds R]
+  faults NAME|selection|--list [--seed N] [--rounds R] [--from N] [--weir BINARY]
                   the real binary under kill -9, failing and full disks (docs/faults.md)
   tidy            the house rules alone: layers, imports, file lengths, banned words
 ";

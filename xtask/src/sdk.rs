@@ -1,4 +1,5 @@
-//! What tests of SDKs and samples need beside Rust: Python and Node with OpenAI's SDKs, and nginx.
+//! What tests need beside Rust: Python and Node with OpenAI's SDKs, nginx, and for the faults
+//! strace and libfaketime.
 //!
 //! Installed only where missing, under `target/sdk`: `venv` for Python, `node` for JavaScript.
 //! Tests find the folder in the environment under [`PLACE_VARIABLE`].
@@ -91,11 +92,13 @@ struct Need {
     probe: &'static [&'static str],
 }
 
-const PACKAGES: [Need; 4] = [
+const PACKAGES: [Need; 6] = [
     Need { package: "nginx", probe: &["nginx", "-v"] },
     Need { package: "python3-venv", probe: &["python3", "-c", "import ensurepip, venv"] },
     Need { package: "nodejs", probe: &["node", "--version"] },
     Need { package: "npm", probe: &["npm", "--version"] },
+    Need { package: "strace", probe: &["strace", "--version"] },
+    Need { package: "faketime", probe: &["faketime", "--version"] },
 ];
 const PYTHON_SDK: &str = "openai==3.*";
 const JAVASCRIPT_SDK: &str = "openai@6";

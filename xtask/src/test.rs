@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::faults;
 use crate::sdk;
 use crate::step::{self, program, say, step};
 use crate::tidy;
@@ -9,13 +10,13 @@ use crate::tidy;
 /// How much is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// All, with the vendors' SDKs and nginx, which are installed where they are missing.
+    /// All, with the vendors' SDKs, nginx and what makes faults, which are installed where missing.
     Everything,
-    /// Only what needs nothing but the Rust toolchain; tests of SDKs say that they are skipped.
+    /// Only what needs nothing but the Rust toolchain; what is left out says so.
     WithoutSdks,
 }
 
-/// Format, house rules, lints, prerequisites, tests; the cheap ones first.
+/// Format, house rules, lints, prerequisites, tests, a selection of the faults; the cheap ones first.
 ///
 /// # Errors
 ///
@@ -39,5 +40,9 @@ pub(crate) fn run(root: &Path, extent: Extent) -> anyhow::Result<()> {
         Extent::WithoutSdks => say("== SDKs and nginx: left out (--quick)")?,
     }
     step("tests", || step::run(&mut tests))?;
+    match extent {
+        Extent::Everything => step("faults", || faults::run(root, &["selection"]))?,
+        Extent::WithoutSdks => say("== faults: left out (--quick)")?,
+    }
     say("== all passed")
 }

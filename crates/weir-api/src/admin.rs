@@ -1,9 +1,11 @@
 //! The admin API: `/admin/v1`, for the operator alone.
 
 mod accounts;
+mod backup;
 mod boosts;
 mod calls;
 mod config;
+mod explain;
 mod holds;
 mod increases;
 mod keys;
@@ -13,6 +15,7 @@ mod payments;
 mod records;
 mod refunds;
 mod usage;
+mod usage_events;
 mod wallet;
 mod webhooks;
 
@@ -72,6 +75,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(keys::rotate))
             .routes(routes!(wallet::show, wallet::change))
             .routes(routes!(wallet::top_up))
+            .routes(routes!(wallet::decline_top_up))
             .routes(routes!(wallet::adjust))
             .routes(routes!(wallet::entries))
             .routes(routes!(refunds::refund))
@@ -80,6 +84,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(holds::settle))
             .routes(routes!(holds::void))
             .routes(routes!(payments::stripe))
+            .routes(routes!(usage_events::take))
             .routes(routes!(usage::of_all))
             .routes(routes!(usage::of_account))
             .routes(routes!(usage::in_short))
@@ -96,7 +101,9 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(config::show))
             .routes(routes!(config::diff))
             .routes(routes!(config::reload))
-            .routes(routes!(calls::watch)),
+            .routes(routes!(explain::explain))
+            .routes(routes!(calls::watch))
+            .routes(routes!(backup::backup)),
     );
     document::complete(router.get_openapi_mut());
     document::repeatable(router.get_openapi_mut());

@@ -19,10 +19,15 @@ pub(crate) async fn events(
     wanted: EventsWanted,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let wait = wait(headers);
+    if wanted.after.as_deref() == Some(LATEST) {
+        let next_cursor = Some(app.engine.event_horizon().to_string());
+        let shown = Shown::plain(EventsShape { data: Vec::new(), next_cursor });
+        return Ok(shown.answer(headers, app.engine.now()));
+    }
     let paging = Paging { limit: wanted.limit, cursor: wanted.after };
     let (limit, after) = paging.read::<EventId>().map_err(|problem| problem.renamed("after"))?;
     let from = after.unwrap_or_default();
-    let wait = wait(headers);
     let mut news = app.engine.watch_events();
     let read = async {
         loop {
@@ -72,5 +77,7 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// In the place of a cursor: nothing that was told before.
+const LATEST: &str = "latest";
 const WAIT_S_MAX: u64 = 60;
 const TOGETHER: Duration = Duration::from_millis(20);

@@ -15,6 +15,7 @@ pub mod settings;
 mod problem;
 
 mod answer;
+mod once;
 mod request;
 
 pub mod hook;

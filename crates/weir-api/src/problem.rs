@@ -85,6 +85,11 @@ impl Problem {
             .header(HeaderName::from_static(ours::RETRY_AFTER_MS), &millis.to_string())
     }
 
+    /// Code, sentence and parameter, where it is told among other things.
+    pub(crate) fn told(&self) -> (&'static str, String, Option<String>) {
+        (self.0.code.name(), self.0.detail.clone(), self.0.param.clone())
+    }
+
     /// The answer in full.
     pub(crate) fn render(self, request_id: &str, links: &Links) -> Response {
         let Facts { code, detail, param, facts, headers } = *self.0;

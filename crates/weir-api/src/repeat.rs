@@ -16,6 +16,7 @@ use weir_wire::header as ours;
 
 use crate::answer::KeptBody;
 use crate::auth::identify;
+use crate::once::KeptWithEffect;
 use crate::problem::Problem;
 use crate::request::read_body;
 use crate::settings::App;
@@ -51,7 +52,10 @@ pub(crate) async fn once_each(State(app): State<App>, request: Request, next: Ne
 }
 
 fn is_repeatable(request: &Request) -> bool {
-    request.method() == Method::POST && request.headers().contains_key(ours::IDEMPOTENCY_KEY)
+    request.method() == Method::POST
+        && request.headers().contains_key(ours::IDEMPOTENCY_KEY)
+        // It changes nothing, and its answer is as large as the store.
+        && request.uri().path() != "/admin/v1/backup"
 }
 
 async fn answer_once(
@@ -81,12 +85,18 @@ async fn answer_once(
             return Err(Problem::new(Code::IdempotencyMismatch, detail));
         }
     };
-    let response = next.run(Request::from_parts(parts, bytes.into())).await;
+    let mut request = Request::from_parts(parts, bytes.into());
+    request.extensions_mut().insert(claim.clone());
+    let response = next.run(request).await;
     Ok(keep(app, claim, response).await)
 }
 
-/// Keeps a success; whatever failed has changed nothing and may be tried again.
+/// Keeps a success, unless its effect kept it already; whatever failed has changed nothing and may
+/// be tried again.
 async fn keep(app: &App, claim: Claim, response: Response) -> Response {
+    if response.extensions().get::<KeptWithEffect>().is_some() {
+        return response;
+    }
     if !response.status().is_success() {
         if let Err(error) = app.engine.release(claim).await {
             tracing::warn!(%error, "an idempotency key could not be freed");

@@ -71,6 +71,13 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _app: &App) -> Result<Self, Problem> {
+        Self::read(request).await
+    }
+}
+
+impl<T: DeserializeOwned> Body<T> {
+    /// Reads the body of a request whose type is JSON.
+    pub(crate) async fn read(request: Request) -> Result<Self, Problem> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if !kind.is_some_and(is_json) {
             let detail = "The body must be JSON, with `Content-Type: application/json`.";
@@ -78,6 +85,11 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         }
         let bytes = read_body(request).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|why| unreadable(&why.to_string()))
+    }
+
+    /// Reads a part of a body.
+    pub(crate) fn parse(part: serde_json::Value) -> Result<T, Problem> {
+        serde_json::from_value(part).map_err(|why| unreadable(&why.to_string()))
     }
 }
 

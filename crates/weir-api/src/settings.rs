@@ -4,8 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response};
 use weir_engine::engine::Engine;
+use weir_engine::rehearse::{Explained, Question};
 use weir_engine::secret::SecretDigest;
 use weir_wire::error::Links;
 
@@ -32,6 +34,15 @@ pub struct ApiSettings {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The running configuration, where the process has one.
     pub config: Option<Arc<dyn ConfigControl>>,
+    /// Who says what would become of a call, where the process has a data plane.
+    pub explainer: Option<Arc<dyn Explainer>>,
+}
+
+/// Says what would become of a call: the data plane, as the API asks it. Changes nothing.
+pub trait Explainer: Send + Sync {
+    /// What would become of a call now, and why. Of one that passes: the headers that Weir adds to
+    /// the upstream's answer; of one that is refused: the answer.
+    fn explain(&self, question: &Question) -> Explained<Result<HeaderMap, Response<Bytes>>>;
 }
 
 /// The running configuration as the API shows and changes it. All functions may block.

@@ -13,3 +13,5 @@ pub(crate) mod record;
 pub(crate) mod summary;
 pub(crate) mod wallet;
 pub(crate) mod webhook;
+
+pub(crate) mod explain;

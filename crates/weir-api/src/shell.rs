@@ -135,6 +135,7 @@ mod tests {
             admin_key: SecretDigest::of(b"admin"),
             metrics: Arc::new(String::new),
             config: None,
+            explainer: None,
         };
         let app = App::new(engine.unwrap(), Arc::new(settings));
         let router = Router::new()

@@ -32,8 +32,8 @@ pub struct Slot {
 #[derive(Clone, Debug, Default)]
 pub struct Windows(Vec<(Slot, Window)>);
 
-/// The live state of one account.
-#[derive(Debug)]
+/// The live state of one account. A copy of it can be asked what would be, and thrown away.
+#[derive(Clone, Debug)]
 pub struct Account {
     /// Its id.
     pub id: AccountId,

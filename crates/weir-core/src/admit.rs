@@ -8,6 +8,7 @@ use crate::id::KeyId;
 use crate::limit::{Algorithm, Mode, Rule, Unit};
 use crate::money::Nano;
 use crate::operation::RouteIndex;
+use crate::plan::Target;
 use crate::policy::Route;
 use crate::time::{Span, Timestamp};
 use crate::wallet::Hold;
@@ -93,6 +94,19 @@ pub struct LimitView {
     pub now: Snapshot,
 }
 
+/// A limit that counts a call, and what it says to it by itself.
+#[derive(Clone, Debug)]
+pub struct Weighed<'a> {
+    /// The limit, with the rule that holds now.
+    pub applied: &'a Applied,
+    /// Where it stands.
+    pub view: LimitView,
+    /// How much of it the call takes.
+    pub amount: u64,
+    /// Whether it lets the call pass, or when it would.
+    pub verdict: Result<(), Wait>,
+}
+
 /// The views of all limits that apply to one call.
 pub type Views = SmallVec<[LimitView; 6]>;
 
@@ -156,6 +170,26 @@ impl Account {
         applicable(&self.entitlement, ask)
             .map(|(owner, applied)| self.view(owner, applied, now))
             .collect()
+    }
+
+    /// What each limit that counts this call says to it, by itself; unlimited ones included.
+    pub fn weigh<'a>(&'a self, ask: &'a Ask<'_>, clock: Timestamp) -> Vec<Weighed<'a>> {
+        let now = clock.max(self.latest());
+        let unlimited = self.entitlement.listed().iter().filter(|applied| {
+            let here = applied.limit.target == Target::Route(ask.index);
+            applied.limit.rule.quota().is_none()
+                && (here || applied.counts_call(ask.route, ask.model))
+        });
+        let unlimited = unlimited.map(|applied| (Owner::Account, applied));
+        let weigh = |(owner, applied): (Owner, &'a Applied)| {
+            let rule = &applied.limit.rule;
+            let slot = Slot { owner, limit: applied.limit.id };
+            let amount = ask.amount(rule);
+            let verdict = rule.check(&self.windows.at(slot), amount, ask.urgent, now);
+            let view = self.view(owner, applied, now);
+            Weighed { applied, view, amount, verdict: verdict.map_err(|blocked| blocked.wait) }
+        };
+        applicable(&self.entitlement, ask).chain(unlimited).map(weigh).collect()
     }
 
     /// Where one limit stands.

@@ -175,7 +175,8 @@ fn route_limits(route: &Route, plan: &Plan, own: &[Limit], base: &[Limit]) -> Ve
         .collect()
 }
 
-fn class_of<'a>(limit: &'a Limit, policy: &'a Policy) -> Option<&'a str> {
+/// The class whose calls a limit counts, where it counts those of one class.
+pub fn class_of<'a>(limit: &'a Limit, policy: &'a Policy) -> Option<&'a str> {
     match &limit.target {
         Target::Class(class) => Some(class),
         Target::Route(index) => policy.route(*index).map(|route| &*route.class),
@@ -187,11 +188,8 @@ fn class_of<'a>(limit: &'a Limit, policy: &'a Policy) -> Option<&'a str> {
 fn apply(limit: &Limit, class: Option<&str>, boosts: &[&Boost]) -> Applied {
     let mut rule = limit.rule.clone();
     let mut boosted = false;
-    let named = |boost: &Boost| &*boost.limit == limit.name;
-    let covers = |boost: &Boost| {
-        named(boost) || &*boost.limit == "*" || class.is_some_and(|class| *boost.limit == *class)
-    };
-    let value = boosts.iter().filter(|boost| named(boost)).filter_map(|boost| match boost.effect {
+    let covering = || boosts.iter().filter(|boost| boost.covers(limit.name, class));
+    let value = covering().filter_map(|boost| match boost.effect {
         BoostEffect::Value(value) => Some(value),
         BoostEffect::MultiplierPpm(_) => None,
     });
@@ -201,7 +199,7 @@ fn apply(limit: &Limit, class: Option<&str>, boosts: &[&Boost]) -> Applied {
         rule = rule.with_quota(Some(value));
         boosted = true;
     }
-    for boost in boosts.iter().filter(|boost| covers(boost)) {
+    for boost in covering() {
         if let BoostEffect::MultiplierPpm(ppm) = boost.effect
             && rule.quota().is_some()
         {

@@ -95,4 +95,16 @@ impl Boost {
     pub fn acts(&self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }
+
+    /// Whether it is meant for a limit of that name on calls of that class. A value is meant for
+    /// the limit that it names alone.
+    pub fn covers(&self, limit: &str, class: Option<&str>) -> bool {
+        let named = &*self.limit == limit;
+        match self.effect {
+            BoostEffect::Value(_) => named,
+            BoostEffect::MultiplierPpm(_) => {
+                named || &*self.limit == "*" || class.is_some_and(|class| *self.limit == *class)
+            }
+        }
+    }
 }

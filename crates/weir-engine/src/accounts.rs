@@ -185,6 +185,12 @@ impl Engine {
         all
     }
 
+    /// The account of that id, or of that id of the operator's own.
+    pub fn account_named(&self, name: &str) -> Option<Arc<AccountCell>> {
+        let by_id = name.parse::<AccountId>().ok().and_then(|id| self.account(id));
+        by_id.or_else(|| self.account_by_external_id(name))
+    }
+
     /// The account with that id of the operator's own.
     pub fn account_by_external_id(&self, external: &str) -> Option<Arc<AccountCell>> {
         let is_it =
@@ -253,6 +259,7 @@ impl Engine {
             keys: Vec::new(),
             levels: Levels { own: own_alerts(&record)?, ..Levels::default() },
             stranded: Vec::new(),
+            auto: Default::default(),
             gone: false,
             alarms: AlarmLevels::default(),
         };

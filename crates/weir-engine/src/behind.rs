@@ -21,7 +21,7 @@ impl Engine {
     /// Hands to the store what changed since the last time. Called each second, and at the end.
     pub fn write_behind(&self) {
         let _alone = self.behind.lock();
-        self.mend();
+        let mended = self.mend();
         self.checkpoint_streams();
         self.tell_boosts();
         // Everything posted up to `applied` was touched before it got its position, so that its
@@ -35,8 +35,13 @@ impl Engine {
         rows.extend(rollups(tallies, &policies));
         policies.retain(|number, _| !ended.contains(number));
         drop(policies);
-        self.journal.store().add_usage(rows, applied);
+        if mended {
+            self.journal.store().resume_usage(rows, applied);
+        } else {
+            self.journal.store().add_usage(rows, applied);
+        }
         let dirty = std::mem::take(&mut *self.dirty.lock());
+        self.ask_top_ups(&dirty);
         let mut wallets = Vec::new();
         for cell in &dirty {
             cell.dirty.store(false, Ordering::Release);
@@ -45,6 +50,11 @@ impl Engine {
         if let Err(error) = self.journal.store().snapshot(wallets, applied) {
             tracing::error!(%error, "wallets could not be handed to the store");
         }
+    }
+
+    /// Blocks until what was handed in to be written behind was tried to be written.
+    pub fn flush_behind(&self) {
+        self.journal.store().flush();
     }
 
     /// Removes what has had its time. Called each minute.
@@ -57,7 +67,12 @@ impl Engine {
         let month_ago = now.minus(Span::from_secs(30 * 86_400));
         let sweep = Sweep { now, events_before: weir_core::id::EventId(self.id_at(month_ago)) };
         drop(self.journal.commit(Urgency::Settlement, vec![Op::Sweep(sweep)]));
-        for cell in self.all_accounts() {
+        if let Err(error) = self.sweep_early_payments() {
+            tracing::warn!(%error, "early payment events could not be looked through");
+        }
+        let all = self.all_accounts();
+        self.ask_top_ups(&all);
+        for cell in all {
             self.expire_credit(&cell, now);
             self.tell_expiring(&cell, now);
         }

@@ -83,6 +83,7 @@ impl Engine {
         engine.load_webhooks(&loaded)?;
         engine.load_wallets(&loaded)?;
         engine.load_holds(&loaded)?;
+        engine.load_auto_top_ups(&loaded)?;
         engine.load_windows(&loaded.windows);
         engine.rebuild_usage(&loaded)?;
         engine.charge_interrupted(loaded.checkpoints);

@@ -90,21 +90,14 @@ impl Engine {
         if !self.refresh(cell, &mut live, clock) || live.policy != wanted.policy.number() {
             return Admission::Stale;
         }
-        let charged = live.account.entitlement.is_charged() && route.price != RoutePrice::Free;
-        let price = price_name(wanted.policy, route, wanted.model, live.contract.as_deref());
-        if charged && let Some(why) = self.unsellable(cell, price.as_deref()) {
-            return refused(why, &live, wanted, route, clock);
-        }
         let contract = live.contract.clone();
-        let offer = price
-            .as_deref()
-            .and_then(|name| wanted.policy.prices().offer(name, contract.as_deref(), clock).ok());
-        if charged && offer.is_none() {
-            // Its contract is over, or not yet in force: what has no price is never free.
-            return refused(Why::UnknownModel, &live, wanted, route, clock);
-        }
-        let before = self.totals(&live, price.as_deref(), clock);
-        let terms = Terms { offer, before, charged };
+        let price = price_name(wanted.policy, route, wanted.model, contract.as_deref());
+        let of = (price.as_deref(), contract.as_deref());
+        let terms = match self.terms(cell, &live, wanted, of, clock) {
+            Ok(terms) => terms,
+            Err(why) => return refused(why, &live, wanted, route, clock),
+        };
+        let charged = terms.charged;
         let agreed = match negotiate(&mut live.account, wanted, route, &terms, clock) {
             Ok(agreed) => agreed,
             Err(why) => {
@@ -155,6 +148,32 @@ impl Engine {
         }))
     }
 
+    /// At what price, under what contract a call is quoted now.
+    ///
+    /// # Errors
+    ///
+    /// [`Why`] nothing can be sold.
+    pub(crate) fn terms<'a>(
+        &self,
+        cell: &Arc<AccountCell>,
+        live: &Live,
+        wanted: &'a Wanted<'_>,
+        (price, contract): (Option<&str>, Option<&'a Contract>),
+        clock: Timestamp,
+    ) -> Result<Terms<'a>, Why> {
+        let free = wanted.policy.route(wanted.index).is_none_or(|r| r.price == RoutePrice::Free);
+        let charged = live.account.entitlement.is_charged() && !free;
+        if charged && let Some(why) = self.unsellable(cell, price) {
+            return Err(why);
+        }
+        let offer = price.and_then(|name| wanted.policy.prices().offer(name, contract, clock).ok());
+        if charged && offer.is_none() {
+            // Its contract is over, or not yet in force: what has no price is never free.
+            return Err(Why::UnknownModel);
+        }
+        Ok(Terms { offer, before: self.totals(live, price, clock), charged })
+    }
+
     /// Why nothing can be sold to an account now, or nothing of that price.
     fn unsellable(&self, cell: &Arc<AccountCell>, price: Option<&str>) -> Option<Why> {
         match self.health() {
@@ -167,6 +186,15 @@ impl Engine {
 
     /// Whether the request limits would let the call pass: asked before its body is read.
     pub fn peek(&self, wanted: &Wanted<'_>) -> Result<(), Box<Refused>> {
+        self.peek_and(wanted, |live, why, clock| self.alarm(live, why, clock))
+    }
+
+    /// The same, with something to be done on a refusal.
+    pub(crate) fn peek_and(
+        &self,
+        wanted: &Wanted<'_>,
+        on_refusal: impl FnOnce(&mut Live, &Refusal, Timestamp),
+    ) -> Result<(), Box<Refused>> {
         let Some(route) = wanted.policy.route(wanted.index) else { return Ok(()) };
         let clock = self.now();
         let cell = &wanted.key.account;
@@ -178,7 +206,7 @@ impl Engine {
         match live.account.peek(&ask, clock) {
             Ok(()) => Ok(()),
             Err(why) => {
-                self.alarm(&mut live, &why, clock);
+                on_refusal(&mut live, &why, clock);
                 match refused(Why::Rules(why), &live, wanted, route, clock) {
                     Admission::Refused(refused) => Err(refused),
                     Admission::Granted(_) | Admission::Stale => Ok(()),
@@ -244,25 +272,32 @@ fn share_of(
 }
 
 /// At what price a call is quoted.
-struct Terms<'a> {
-    offer: Option<Offer<'a>>,
+pub(crate) struct Terms<'a> {
+    pub(crate) offer: Option<Offer<'a>>,
     /// What the account used of the price in the billing period.
     before: Usage,
-    charged: bool,
+    pub(crate) charged: bool,
+}
+
+impl Terms<'_> {
+    /// The most that a call can cost within a bound; nothing where it has no price.
+    pub(crate) fn worth(&self, bound: &Bound) -> Nano {
+        self.offer.map_or(Nano::ZERO, |offer| offer.quote_worst(bound, &self.before))
+    }
 }
 
 /// What a call got.
-struct Agreed {
-    grant: Grant,
-    bound: Bound,
+pub(crate) struct Agreed {
+    pub(crate) grant: Grant,
+    pub(crate) bound: Bound,
     /// The output bound to which it was lowered, if it was.
-    clamped: Option<u64>,
-    worth: Nano,
-    tokens: u64,
+    pub(crate) clamped: Option<u64>,
+    pub(crate) worth: Nano,
+    pub(crate) tokens: u64,
 }
 
 /// Admits a call, with a lower output bound where the route allows that and the wallet asks for it.
-fn negotiate(
+pub(crate) fn negotiate(
     account: &mut Account,
     wanted: &Wanted<'_>,
     route: &Route,
@@ -277,7 +312,7 @@ fn negotiate(
         bound.output = share_of(*offer, &bound, before, available, route);
     }
     loop {
-        let worth = offer.map_or(Nano::ZERO, |offer| offer.quote_worst(&bound, before));
+        let worth = terms.worth(&bound);
         let counted = if clamped.is_some() { &bound } else { &wanted.bound };
         let ask = ask_of(wanted, route, counted, worth, *charged);
         let short = match account.admit(&ask, clock) {
@@ -299,7 +334,7 @@ fn negotiate(
 }
 
 /// The name of the price of a call; `None` where nothing has a price.
-fn price_name(
+pub(crate) fn price_name(
     policy: &Policy,
     route: &Route,
     model: Option<&str>,
@@ -315,7 +350,7 @@ fn price_name(
     }
 }
 
-fn ask_of<'a>(
+pub(crate) fn ask_of<'a>(
     wanted: &'a Wanted<'_>,
     route: &'a Route,
     bound: &Bound,
@@ -336,7 +371,7 @@ fn ask_of<'a>(
     }
 }
 
-fn refused(
+pub(crate) fn refused(
     why: Why,
     live: &Live,
     wanted: &Wanted<'_>,

@@ -19,6 +19,7 @@ use weir_core::usage::Usage;
 use weir_core::wallet::Hold;
 
 use crate::alarm::AlarmLevels;
+use crate::auto_top_up::AutoState;
 use crate::levels::Levels;
 use crate::record::{AccountRecord, BoostRecord, KeyRecord};
 use crate::secret::SecretDigest;
@@ -57,6 +58,8 @@ pub(crate) struct Live {
     /// Credit that was reserved for what could not be stored: given back when the account is
     /// read anew.
     pub(crate) stranded: Vec<Hold>,
+    /// How its automatic top-ups stand.
+    pub(crate) auto: AutoState,
     /// Whether the account was deleted while calls were in flight.
     pub(crate) gone: bool,
     /// Which limits have told how full they are.

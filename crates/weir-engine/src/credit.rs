@@ -7,14 +7,18 @@ use weir_core::id::Seq;
 use weir_core::ledger::{Category, EntryKind, Terms};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
-use weir_core::wallet::{ChangeRefused, Posting};
+use weir_core::wallet::{ChangeRefused, Hold, Posting, Wallet};
+use weir_store::commit::Commit;
 use weir_store::error::CommitError;
 use weir_store::op::{Once, Op, Urgency};
 
+use crate::auto_top_up::AutoState;
+use crate::auto_top_ups::answered;
 use crate::cell::{AccountCell, Live};
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
+use crate::idempotency::Answering;
 use crate::trail::Change;
 
 /// Credit that comes in, or a change by hand.
@@ -32,6 +36,8 @@ pub struct NewCredit {
     pub note: Option<String>,
     /// A fact from outside that counts once: its source and id there.
     pub once: Option<(String, String)>,
+    /// The automatic top-up that it answers.
+    pub answers: Option<String>,
 }
 
 /// A change of the balance that is durable.
@@ -43,6 +49,12 @@ pub struct Posted {
     pub balance: Nano,
     /// What may be spent after it.
     pub available: Nano,
+}
+
+/// What is to be undone where a change cannot be stored.
+struct Undo {
+    reserved: Vec<Hold>,
+    auto: Option<AutoState>,
 }
 
 /// A wallet as its owner sees it.
@@ -72,6 +84,7 @@ impl NewCredit {
             reference: reference.to_owned(),
             note: None,
             once: None,
+            answers: None,
         }
     }
 }
@@ -88,6 +101,21 @@ impl Engine {
         cell: &Arc<AccountCell>,
         new: &NewCredit,
     ) -> Result<Posted, ChangeError> {
+        self.post_credit_answering(cell, new, None).await
+    }
+
+    /// As [`Engine::post_credit`]; the answer is kept in the same commit, so that a repeated
+    /// request finds it whenever the process dies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::post_credit`].
+    pub async fn post_credit_answering(
+        &self,
+        cell: &Arc<AccountCell>,
+        new: &NewCredit,
+        answering: Option<Answering<Posted>>,
+    ) -> Result<Posted, ChangeError> {
         let _turn = self.changes.lock().await;
         let mut more = Vec::new();
         if let Some((source, id)) = &new.once {
@@ -97,52 +125,71 @@ impl Engine {
             let (source, id) = (source.as_str().into(), id.as_str().into());
             more.push(Op::Once(Once { source, id, at: self.now() }));
         }
-        self.post_credit_in_turn(cell, new, more).await
+        self.post_in_turn(cell, std::slice::from_ref(new), more, answering).await
     }
 
-    /// The same for one who has the turn to change things, with more that is to be durable with it.
-    pub(crate) async fn post_credit_in_turn(
+    /// The same for one who has the turn to change things: several changes of one wallet, with
+    /// more that is to be durable with them.
+    pub(crate) async fn post_in_turn(
         &self,
         cell: &Arc<AccountCell>,
-        new: &NewCredit,
+        all: &[NewCredit],
         more: Vec<Op>,
+        answering: Option<Answering<Posted>>,
     ) -> Result<Posted, ChangeError> {
-        let (commit, posting, reserved) = {
-            let mut live = cell.live.lock();
-            self.sound(cell)?;
-            let now = live.account.observe(self.now());
-            let mut turn = self.journal.turn();
-            let wallet = &mut live.account.wallet;
-            let mut seq = || turn.seq();
-            let posting = match new.kind {
-                EntryKind::Grant => wallet.grant(new.amount, new.terms, now, &mut seq),
-                EntryKind::Adjustment => wallet.adjust(new.amount, new.terms, now, &mut seq),
-                EntryKind::Correction => wallet.correct(new.amount, new.terms, now, &mut seq),
-                EntryKind::TopUp
-                | EntryKind::Charge
-                | EntryKind::Debt
-                | EntryKind::Refund
-                | EntryKind::Expiry => wallet.top_up(new.amount, new.terms, now, &mut seq),
-            };
-            let posting = posting.map_err(refused)?;
+        let (commit, posted, Undo { reserved, auto }) =
+            self.write_credit(cell, all, more, answering)?;
+        let outcome = commit.await;
+        let mut live = cell.live.lock();
+        if let Err(error) = outcome {
+            if let Some(auto) = auto {
+                live.auto = auto;
+            }
+            // What was reserved stays so until the account is read anew: nothing of it may be spent.
+            live.stranded.extend(reserved);
+            tracing::error!(account = %cell.id, %error, "credit could not be made durable");
+            return Err(error.into());
+        }
+        for hold in reserved {
+            live.account.wallet.release(hold);
+        }
+        drop(live);
+        self.touch(cell);
+        Ok(posted)
+    }
+
+    fn write_credit(
+        &self,
+        cell: &Arc<AccountCell>,
+        all: &[NewCredit],
+        more: Vec<Op>,
+        answering: Option<Answering<Posted>>,
+    ) -> Result<(Commit, Posted, Undo), ChangeError> {
+        let mut live = cell.live.lock();
+        self.sound(cell)?;
+        let now = live.account.observe(self.now());
+        let mut ops = Vec::with_capacity(3);
+        let mut turn = self.journal.turn();
+        let auto = all.iter().any(|new| new.answers.is_some()).then(|| live.auto.clone());
+        for new in all {
+            if let Some(reference) = &new.answers {
+                ops.push(answered(&mut live, cell.id, reference, new.amount, now)?);
+            }
+        }
+        let postings = match post_all(&mut live.account.wallet, all, now, &mut || turn.seq()) {
+            Ok(postings) => postings,
+            Err(why) => {
+                live.auto = auto.unwrap_or_else(|| live.auto.clone());
+                return Err(why);
+            }
+        };
+        let policy = self.policy.load().number();
+        for (posting, new) in postings.iter().zip(all) {
             self.begin_notices(&mut live, posting.seq, now);
-            let mut told = Vec::new();
-            self.read_levels(&mut live, cell.id, now, &mut told);
-            let wallet = &mut live.account.wallet;
-            // It is in the books, but nothing may be spent of it before the disk has it.
-            let reserved = wallet.restore_hold(posting.amount, now);
             live.last_entry = posting.seq;
-            let mut ops = Vec::with_capacity(3);
-            let policy = self.policy.load().number();
-            let entry = posting.clone().into_entry(
-                cell.id,
-                &new.reference,
-                policy,
-                new.note.as_deref(),
-                None,
-            );
+            let note = new.note.as_deref();
+            let entry = posting.clone().into_entry(cell.id, &new.reference, policy, note, None);
             ops.push(Op::Append(entry));
-            ops.extend(more);
             ops.extend(self.audit(Change {
                 action: audited_as(new.kind),
                 subject: posting.seq.to_string(),
@@ -153,24 +200,21 @@ impl Engine {
                     "note": new.note,
                 }),
             }));
-            ops.extend(self.topped_up(cell, new.kind, &posting));
-            ops.extend(told);
-            (turn.commit(Urgency::Fresh, ops), posting, reserved)
-        };
-        let outcome = commit.await;
-        let mut live = cell.live.lock();
-        let now = live.account.observe(self.now());
-        if let Err(error) = outcome {
-            // What was reserved stays so until the account is read anew: nothing of it may be spent.
-            live.stranded.push(reserved);
-            tracing::error!(account = %cell.id, %error, "credit could not be made durable");
-            return Err(error.into());
+            ops.extend(self.topped_up(cell, new.kind, posting));
         }
-        live.account.wallet.release(reserved);
-        let available = live.account.wallet.available(now);
-        drop(live);
-        self.touch(cell);
-        Ok(Posted { entry: posting.seq, balance: posting.balance, available })
+        ops.extend(more);
+        self.read_levels(&mut live, cell.id, now, &mut ops);
+        let wallet = &mut live.account.wallet;
+        let posted = Posted {
+            entry: postings.first().map_or(Seq(0), |posting| posting.seq),
+            balance: wallet.balance(),
+            available: wallet.available(now),
+        };
+        // It is in the books, but nothing may be spent of it before the disk has it.
+        let reserved = postings.iter().map(|posting| wallet.restore_hold(posting.amount, now));
+        let reserved = reserved.collect();
+        ops.extend(answering.map(|answering| answering.of(&posted)));
+        Ok((turn.commit(Urgency::Fresh, ops), posted, Undo { reserved, auto }))
     }
 
     fn topped_up(&self, cell: &AccountCell, kind: EntryKind, posting: &Posting) -> Option<Op> {
@@ -224,6 +268,39 @@ impl Engine {
             last_entry: live.last_entry,
         }
     }
+}
+
+/// Posts all or nothing.
+fn post_all(
+    wallet: &mut Wallet,
+    all: &[NewCredit],
+    now: Timestamp,
+    seq: &mut dyn FnMut() -> Seq,
+) -> Result<Vec<Posting>, ChangeError> {
+    let before = (all.len() > 1).then(|| wallet.clone());
+    let mut postings = Vec::with_capacity(all.len());
+    for new in all {
+        let posted = match new.kind {
+            EntryKind::Grant => wallet.grant(new.amount, new.terms, now, seq),
+            EntryKind::Adjustment => wallet.adjust(new.amount, new.terms, now, seq),
+            EntryKind::Correction => wallet.correct(new.amount, new.terms, now, seq),
+            EntryKind::TopUp
+            | EntryKind::Charge
+            | EntryKind::Debt
+            | EntryKind::Refund
+            | EntryKind::Expiry => wallet.top_up(new.amount, new.terms, now, seq),
+        };
+        match posted {
+            Ok(posting) => postings.push(posting),
+            Err(why) => {
+                if let Some(before) = before {
+                    *wallet = before;
+                }
+                return Err(refused(why));
+            }
+        }
+    }
+    Ok(postings)
 }
 
 fn audited_as(kind: EntryKind) -> &'static str {

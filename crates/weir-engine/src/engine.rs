@@ -67,6 +67,8 @@ pub struct Engine {
     pub(crate) admin_keys: AdminKeys,
     /// What is written behind is written by one thread at a time.
     pub(crate) behind: Mutex<()>,
+    /// Up to which one early payment events were looked through.
+    pub(crate) early_payments_swept: AtomicU64,
     guard: Guard,
     last_id: AtomicU64,
     debt_nano: AtomicU64,
@@ -129,6 +131,7 @@ impl Engine {
             boost_edges: BoostEdges::default(),
             admin_keys: AdminKeys::default(),
             behind: Mutex::default(),
+            early_payments_swept: AtomicU64::new(0),
             guard: Guard::default(),
             last_id: AtomicU64::new(0),
             debt_nano: AtomicU64::new(0),

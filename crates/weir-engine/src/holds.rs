@@ -14,6 +14,7 @@ use weir_store::read::Resource;
 use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::engine::Engine;
+use crate::idempotency::Answering;
 use crate::open_hold::{HoldRecord, HoldStatus, OpenHold};
 
 /// A hold with its names.
@@ -25,6 +26,17 @@ pub struct HoldView {
     pub account: AccountId,
     /// What is kept of it.
     pub record: HoldRecord,
+}
+
+/// Credit to be reserved.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHold<'a> {
+    /// How much.
+    pub amount: Nano,
+    /// After which time it ends by itself.
+    pub expires_in: Span,
+    /// What it is for, in the operator's words.
+    pub reference: &'a str,
 }
 
 impl Engine {
@@ -40,6 +52,22 @@ impl Engine {
         expires_in: Span,
         reference: &str,
     ) -> Result<HoldView, ChangeError> {
+        let new = NewHold { amount, expires_in, reference };
+        self.create_hold_answering(cell, new, None).await
+    }
+
+    /// As [`Engine::create_hold`]; the answer is kept in the same commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::create_hold`].
+    pub async fn create_hold_answering(
+        &self,
+        cell: &Arc<AccountCell>,
+        new: NewHold<'_>,
+        answering: Option<Answering<HoldView>>,
+    ) -> Result<HoldView, ChangeError> {
+        let NewHold { amount, expires_in, reference } = new;
         if amount <= Nano::ZERO || amount > Nano::BOUND {
             let why = "it must be above zero and at most 1000000000";
             return Err(ChangeError::invalid("amount", why));
@@ -72,16 +100,19 @@ impl Engine {
             charge: None,
             entry: None,
         };
-        let put = put(id, cell.id, &record, now);
-        let stored = match put {
-            Ok(put) => self.journal.commit(Urgency::Fresh, vec![put]).await.map_err(Into::into),
+        let view = HoldView { id, account: cell.id, record: record.clone() };
+        let stored = match put(id, cell.id, &record, now) {
+            Ok(put) => {
+                let mut ops = vec![put];
+                ops.extend(answering.map(|answering| answering.of(&view)));
+                self.journal.commit(Urgency::Fresh, ops).await.map_err(Into::into)
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = stored {
             cell.live.lock().account.wallet.release(hold);
             return Err(error);
         }
-        let view = HoldView { id, account: cell.id, record: record.clone() };
         let open = OpenHold { cell: Arc::clone(cell), hold, record, deadline };
         self.open_holds.0.lock().insert(id, open);
         Ok(view)
@@ -137,7 +168,7 @@ impl Engine {
         let now = live.account.observe(self.now());
         let mut turn = self.journal.turn();
         let settlement = live.account.wallet.settle(hold, amount, now, &mut || turn.seq());
-        let policy = self.policy.load().number();
+        let policy = self.policy.load();
         let mut ops = Vec::with_capacity(3);
         let mut first = None;
         for posting in settlement.postings {
@@ -148,7 +179,10 @@ impl Engine {
             live.last_entry = posting.seq;
             live.levels.burn.record(-posting.amount, now);
             let note = Some(record.reference.as_str()).filter(|text| !text.is_empty());
-            ops.push(Op::Append(posting.into_entry(cell.id, &id.to_string(), policy, note, None)));
+            let number = policy.number();
+            let entry = posting.into_entry(cell.id, &id.to_string(), number, note, None);
+            turn.recount(&policy, &entry);
+            ops.push(Op::Append(entry));
         }
         let ended = HoldRecord {
             status: HoldStatus::Settled,

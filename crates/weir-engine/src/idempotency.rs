@@ -24,7 +24,7 @@ pub enum Claimed {
 }
 
 /// The duty to answer under an idempotency key, or to release it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a claim that is neither answered nor released blocks its key for a day"]
 pub struct Claim {
     key: IdempotencyKey,
@@ -41,6 +41,30 @@ pub struct Kept {
     pub headers: Map<String, Value>,
     /// The body; `None` if it was too large to keep.
     pub body: Option<Vec<u8>>,
+}
+
+/// Keeps the answer to a request in the commit that makes its effect `T` durable: whenever the
+/// process dies, either both are there or neither is.
+pub struct Answering<T> {
+    claim: Claim,
+    make: Box<dyn FnOnce(&T) -> Kept + Send>,
+}
+
+impl<T> Answering<T> {
+    /// The answer under a claimed key, made once the effect is known.
+    pub fn new(claim: Claim, make: impl FnOnce(&T) -> Kept + Send + 'static) -> Self {
+        Self { claim, make: Box::new(make) }
+    }
+
+    pub(crate) fn of(self, effect: &T) -> Op {
+        self.claim.answered((self.make)(effect))
+    }
+}
+
+impl<T> std::fmt::Debug for Answering<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answering")
+    }
 }
 
 impl Engine {

@@ -24,6 +24,7 @@ mod journal;
 mod running;
 
 mod alarm;
+pub mod auto_top_up;
 pub mod event_type;
 mod levels;
 pub mod webhook;
@@ -49,6 +50,7 @@ mod posting;
 pub mod ticket;
 
 pub mod call;
+pub mod rehearse;
 
 pub mod look;
 pub mod outbox;
@@ -59,12 +61,16 @@ pub mod webhooks;
 
 pub mod accounts;
 pub mod boosts;
+
+pub mod auto_top_ups;
+
 pub mod credit;
 pub mod holds;
 pub mod keys;
 pub mod payments;
 pub mod refunds;
 pub mod statements;
+pub mod usage_events;
 
 pub mod increases;
 pub mod operators;

@@ -1,12 +1,13 @@
 //! Looking at what is kept: pages of accounts, the ledger, events, the terms of an account.
 
 use std::collections::BinaryHeap;
+use std::fs::File;
 use std::sync::Arc;
 
 use weir_core::id::{AccountId, EventId, Seq};
 use weir_core::ledger::Entry;
 use weir_core::price::Contract;
-use weir_store::error::{CommitError, ReadError};
+use weir_store::error::{CommitError, OpenError, ReadError};
 use weir_store::health::StoreHealth;
 use weir_store::op::Event;
 use weir_store::read::Reader;
@@ -82,6 +83,20 @@ impl Engine {
             StoreHealth::Full => Some("the disk of the store is full"),
             StoreHealth::Fenced => Some("the store is fenced after a failed write"),
         }
+    }
+
+    /// The id of an event that would be told now: every later event's is higher.
+    pub fn event_horizon(&self) -> EventId {
+        EventId(self.next_id())
+    }
+
+    /// The whole store as of now in an open file, for whoever passes it on. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the disk is full or fails.
+    pub fn backup(&self) -> Result<File, OpenError> {
+        self.journal.store().backup_to_pass_on()
     }
 
     /// Reads the store on a thread that may block.

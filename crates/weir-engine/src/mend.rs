@@ -3,17 +3,22 @@
 //! An entry that is refused by the store (no space, too many waiting, a conflict) has changed the
 //! wallet in memory already. The store then takes no entry that builds on it, priced calls of the
 //! account are refused, and here its books are read again from what is stored. Holds stay: the
-//! calls that they belong to go on.
+//! calls that they belong to go on. Charges of calls that were refused are posted again, each
+//! once: their work was done.
 
 use std::sync::Arc;
 
 use weir_core::id::{AccountId, Seq};
 use weir_core::ledger::Entry;
+use weir_core::money::Nano;
+use weir_core::price::Period;
 use weir_core::wallet::{LedgerFault, Wallet};
 use weir_store::error::{CommitError, ReadError};
-use weir_store::op::Urgency;
+use weir_store::health::StoreHealth;
+use weir_store::op::{Op, Urgency};
+use weir_store::store::Lost;
 
-use crate::cell::AccountCell;
+use crate::cell::{AccountCell, Live};
 use crate::engine::Engine;
 use crate::snapshot::{WalletRow, replay_into, take_up};
 
@@ -32,9 +37,16 @@ enum Unmended {
 
 impl Engine {
     /// Reads anew what got ahead of its ledger. Called before anything is written behind, by the
-    /// same thread, so that no snapshot is handed in meanwhile.
-    pub(crate) fn mend(&self) {
-        for id in self.journal.store().unsound() {
+    /// same thread, so that no snapshot is handed in meanwhile. Whether there was anything: then
+    /// usage is held back, and [`weir_store::store::Store::resume_usage`] is due.
+    pub(crate) fn mend(&self) -> bool {
+        let store = self.journal.store();
+        let unsound = store.unsound();
+        if unsound.is_empty() || store.health() != StoreHealth::Ok {
+            return false;
+        }
+        store.hold_usage();
+        for id in unsound {
             match self.mend_account(id) {
                 Ok(()) => tracing::warn!(account = %id, "the account was read anew"),
                 Err(error) => {
@@ -43,6 +55,7 @@ impl Engine {
                 }
             }
         }
+        true
     }
 
     fn mend_account(&self, id: AccountId) -> Result<(), Unmended> {
@@ -50,6 +63,7 @@ impl Engine {
         self.journal.commit(Urgency::Settlement, Vec::new()).wait()?;
         let Some(cell) = self.account(id) else {
             self.journal.mended(id);
+            drop(self.journal.store().take_lost(id));
             return Ok(());
         };
         let mut live = cell.live.lock();
@@ -76,9 +90,34 @@ impl Engine {
         let now = live.account.observe(self.now());
         self.settle_levels(&mut live, now, false);
         self.journal.mended(id);
+        for lost in self.journal.store().take_lost(id) {
+            self.charge_again(&mut live, lost);
+        }
         drop(live);
         self.touch(&cell);
         Ok(())
+    }
+
+    /// Posts a charge that was not stored. It was counted when it was posted first.
+    fn charge_again(&self, live: &mut Live, lost: Lost) {
+        let Some(first) = lost.entries.first() else { return };
+        let Some(call) = first.call.clone() else { return };
+        let amount = -lost.entries.iter().map(|entry| entry.amount).sum::<Nano>();
+        let now = live.account.observe(self.now());
+        live.totals.add(&call.price, &call.usage, Period::Month.start(now));
+        let mut turn = self.journal.turn();
+        let settlement = live.account.wallet.charge(amount, now, &mut || turn.seq());
+        let mut ops = lost.beside;
+        for posting in settlement.postings {
+            live.levels.burn.record(-posting.amount, now);
+            live.last_entry = posting.seq;
+            let (reference, policy) = (&*first.reference, first.policy);
+            let call = Some(call.clone());
+            let entry = posting.into_entry(lost.account, reference, policy, Some(NOTE), call);
+            ops.push(Op::Append(entry));
+        }
+        self.read_levels(live, lost.account, now, &mut ops);
+        drop(turn.commit(Urgency::Settlement, ops));
     }
 
     /// The stored entries of an account after a position, oldest first.
@@ -103,3 +142,4 @@ impl Engine {
 }
 
 const PAGE: usize = 1_000;
+const NOTE: &str = "posted again: it could not be stored at first";

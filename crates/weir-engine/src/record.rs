@@ -50,7 +50,7 @@ pub struct AccountRecord {
 }
 
 /// A key as it is kept: its secret only as digest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct KeyRecord {
     /// What people call it.
     pub name: String,

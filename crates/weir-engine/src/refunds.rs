@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use weir_core::id::{AccountId, Seq};
 use weir_core::ledger::{Entry, EntryKind, Terms};
 use weir_core::money::Nano;
-use weir_core::wallet::{RefundRefused, Refundable};
+use weir_core::wallet::{Hold, RefundRefused, Refundable};
+use weir_store::commit::Commit;
 use weir_store::error::ReadError;
 use weir_store::op::{Expected, Op, Put, Urgency};
 use weir_store::read::Reader;
@@ -16,6 +17,18 @@ use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::credit::Posted;
 use crate::engine::Engine;
+use crate::idempotency::Answering;
+
+/// A charge to be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRefund<'a> {
+    /// Its entry.
+    pub charge: Seq,
+    /// How much of it; `None`: all that is left.
+    pub amount: Option<Nano>,
+    /// Why, for the ledger.
+    pub reason: &'a str,
+}
 
 /// Which entries took parts of a charge back.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -44,6 +57,22 @@ impl Engine {
         amount: Option<Nano>,
         reason: &str,
     ) -> Result<Posted, ChangeError> {
+        let refund = NewRefund { charge, amount, reason };
+        self.refund_answering(cell, refund, None).await
+    }
+
+    /// As [`Engine::refund`]; the answer is kept in the same commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::refund`].
+    pub async fn refund_answering(
+        &self,
+        cell: &Arc<AccountCell>,
+        refund: NewRefund<'_>,
+        answering: Option<Answering<Posted>>,
+    ) -> Result<Posted, ChangeError> {
+        let NewRefund { charge, amount, .. } = refund;
         let _turn = self.changes.lock().await;
         self.sound(cell)?;
         let account = cell.id;
@@ -51,41 +80,11 @@ impl Engine {
         let known = known.ok_or(ChangeError::NotFound)?;
         let terms_of = |seq: Seq| known.terms.get(&seq).copied();
         let left = Refundable::new(&known.charged, &known.refunded, terms_of).map_err(refused)?;
-        let amount = amount.unwrap_or_else(|| left.total());
+        let refund = NewRefund { amount: Some(amount.unwrap_or_else(|| left.total())), ..refund };
         let mut record = RefundRecord::default();
         record.entries.extend(known.refunded.iter().map(|entry| entry.seq.0));
-        let (commit, last, reserved) = {
-            let mut live = cell.live.lock();
-            let now = live.account.observe(self.now());
-            let mut turn = self.journal.turn();
-            let postings = live
-                .account
-                .wallet
-                .refund(&left, amount, now, &mut || turn.seq())
-                .map_err(refused)?;
-            let policy = self.policy.load().number();
-            let mut ops = Vec::with_capacity(postings.len() + 2);
-            let mut last = None;
-            for posting in postings {
-                record.entries.push(posting.seq.0);
-                live.last_entry = posting.seq;
-                last = Some((posting.seq, posting.balance));
-                let reference = charge.to_string();
-                let entry = posting.into_entry(account, &reference, policy, Some(reason), None);
-                ops.push(Op::Append(entry));
-            }
-            ops.push(Op::Put(Put {
-                kind: KIND,
-                id: charge.0,
-                account: Some(account),
-                at: now,
-                body: serde_json::to_string(&record)?,
-                expected: Expected::Any,
-            }));
-            self.read_levels(&mut live, account, now, &mut ops);
-            let reserved = live.account.wallet.restore_hold(amount, now);
-            (turn.commit(Urgency::Fresh, ops), last, reserved)
-        };
+        let (commit, posted, reserved) =
+            self.write_refund(cell, refund, &left, record, answering)?;
         let outcome = commit.await;
         let mut live = cell.live.lock();
         if let Err(error) = outcome {
@@ -93,12 +92,50 @@ impl Engine {
             return Err(error.into());
         }
         live.account.wallet.release(reserved);
-        let now = live.account.observe(self.now());
-        let available = live.account.wallet.available(now);
         drop(live);
         self.touch(cell);
-        let (entry, balance) = last.ok_or(ChangeError::NotFound)?;
-        Ok(Posted { entry, balance, available })
+        Ok(posted)
+    }
+
+    fn write_refund(
+        &self,
+        cell: &Arc<AccountCell>,
+        refund: NewRefund<'_>,
+        left: &Refundable,
+        mut record: RefundRecord,
+        answering: Option<Answering<Posted>>,
+    ) -> Result<(Commit, Posted, Hold), ChangeError> {
+        let NewRefund { charge, amount, reason } = refund;
+        let amount = amount.unwrap_or_default();
+        let mut live = cell.live.lock();
+        let now = live.account.observe(self.now());
+        let mut turn = self.journal.turn();
+        let wallet = &mut live.account.wallet;
+        let postings = wallet.refund(left, amount, now, &mut || turn.seq()).map_err(refused)?;
+        let policy = self.policy.load().number();
+        let mut ops = Vec::with_capacity(postings.len() + 2);
+        for posting in postings {
+            record.entries.push(posting.seq.0);
+            live.last_entry = posting.seq;
+            let reference = charge.to_string();
+            let entry = posting.into_entry(cell.id, &reference, policy, Some(reason), None);
+            ops.push(Op::Append(entry));
+        }
+        ops.push(Op::Put(Put {
+            kind: KIND,
+            id: charge.0,
+            account: Some(cell.id),
+            at: now,
+            body: serde_json::to_string(&record)?,
+            expected: Expected::Any,
+        }));
+        self.read_levels(&mut live, cell.id, now, &mut ops);
+        let wallet = &live.account.wallet;
+        let (balance, available) = (wallet.balance(), wallet.available(now));
+        let posted = Posted { entry: live.last_entry, balance, available };
+        let reserved = live.account.wallet.restore_hold(amount, now);
+        ops.extend(answering.map(|answering| answering.of(&posted)));
+        Ok((turn.commit(Urgency::Fresh, ops), posted, reserved))
     }
 }
 

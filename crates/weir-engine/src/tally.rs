@@ -91,17 +91,23 @@ pub(crate) fn add(sums: &mut Sums, call: &Counted<'_>) {
 
 /// Adds a charge that the ledger has, as far as its entry tells.
 pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
-    let Some(call) = &entry.call else { return };
-    let route = policy.routes().iter().position(|route| route.pattern.as_str() == &*call.route);
-    let Some(route) = route.and_then(|index| u16::try_from(index).ok()) else { return };
+    if !matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
+        return;
+    }
+    let call = entry.call.as_deref();
+    let named = call.map_or("", |call| &*call.route);
+    let route = policy.routes().iter().position(|route| route.pattern.as_str() == named);
+    let route = route.and_then(|index| u16::try_from(index).ok()).map_or(NO_ROUTE, RouteIndex);
+    let key = call.and_then(|call| call.key);
+    let usage = call.map_or(Usage::NONE, |call| call.usage);
     let is_debt = entry.kind == EntryKind::Debt;
-    let key = TallyKey {
+    let tally = TallyKey {
         account: entry.account,
-        key: call.key.unwrap_or_default(),
+        key: key.unwrap_or_default(),
         minute: entry.at.micros().div_euclid(MINUTE_US),
         policy: policy.number(),
-        route: RouteIndex(route),
-        model: call.model.clone(),
+        route,
+        model: call.map_or_else(Box::default, |call| call.model.clone()),
         status: 200,
     };
     let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
@@ -111,13 +117,14 @@ pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
         counters
     } else {
         Counters {
-            requests: 1,
-            input_tokens: tokens(call.usage.input()),
-            output_tokens: tokens(call.usage.output()),
+            // Work that was metered elsewhere is charged, and was no request.
+            requests: i64::from(key.is_some()),
+            input_tokens: tokens(usage.input()),
+            output_tokens: tokens(usage.output()),
             ..counters
         }
     };
-    sums.entry(key).or_default().add(&counters);
+    sums.entry(tally).or_default().add(&counters);
 }
 
 fn counters_of(call: &Counted<'_>) -> Counters {
@@ -180,6 +187,8 @@ pub(crate) fn rollups(
 
 /// Whose usage is that of all accounts together: no account has this id.
 pub(crate) const EVERYBODY: AccountId = AccountId(0);
+/// A route that the policy does not have, or no call at all.
+const NO_ROUTE: RouteIndex = RouteIndex(u16::MAX);
 const SHARDS: usize = 8;
 const MINUTE_US: i64 = 60_000_000;
 const GRAINS: [(Grain, i64); 3] =

@@ -228,7 +228,8 @@ impl Engine {
 }
 
 /// When a limit will be used up if it is used on as it was since its window began; `None` if it
-/// will not before its window ends.
+/// will not before its window ends, or while less than a hundredth of the window has passed: a
+/// rate that a few seconds show says nothing of an hour.
 pub fn exhaustion_at(view: &LimitView, now: Timestamp) -> Option<Timestamp> {
     let follows = match view.algorithm {
         Algorithm::FixedWindow | Algorithm::SlidingWindow => true,
@@ -241,7 +242,10 @@ pub fn exhaustion_at(view: &LimitView, now: Timestamp) -> Option<Timestamp> {
         return Some(now);
     }
     let began = view.now.reset_at.minus(view.now.window);
-    let passed = i128::from(now.since(began).micros().max(1));
+    let passed = i128::from(now.since(began).micros());
+    if passed * 100 < i128::from(view.now.window.micros()) {
+        return None;
+    }
     let left = passed * i128::from(view.now.remaining) / i128::from(view.now.used);
     let at = now.plus(Span::from_micros(i64::try_from(left).ok()?));
     (at < view.now.reset_at).then_some(at)
@@ -253,6 +257,10 @@ fn count(sum: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use weir_core::account::Owner;
+    use weir_core::limit::Unit;
+    use weir_core::window::Snapshot;
+
     use super::*;
 
     fn sums(latency: &[(usize, i64)]) -> UsageSums {
@@ -279,5 +287,33 @@ mod tests {
         let at = Timestamp::from_secs(1_700_000_123);
         assert_eq!(Interval::Minute.start(at), Timestamp::from_secs(1_700_000_100));
         assert_eq!(Interval::Day.start(at), Timestamp::from_secs(1_699_920_000));
+    }
+
+    #[test]
+    fn a_limit_used_at_a_pace_that_lasts_a_while_says_when_it_runs_out() {
+        let began = Timestamp::from_secs(1_700_000_000);
+        let hour = Span::from_secs(3600);
+        let view = |used| LimitView {
+            name: "ai",
+            owner: Owner::Account,
+            unit: Unit::Requests,
+            algorithm: Algorithm::FixedWindow,
+            boosted: false,
+            shadow: false,
+            now: Snapshot {
+                limit: Some(100),
+                used,
+                remaining: 100 - used,
+                reserved: 0,
+                reset_at: began.plus(hour),
+                window: hour,
+            },
+        };
+        let after = |secs| began.plus(Span::from_secs(secs));
+        assert_eq!(exhaustion_at(&view(10), after(100)), Some(after(1000)));
+        assert_eq!(exhaustion_at(&view(10), after(600)), None, "lasts longer than the window");
+        assert_eq!(exhaustion_at(&view(10), after(35)), None, "too early to tell");
+        assert_eq!(exhaustion_at(&view(100), after(1)), Some(after(1)));
+        assert_eq!(exhaustion_at(&view(0), after(100)), None);
     }
 }

@@ -12,12 +12,13 @@ use weir_engine::change::ChangeError;
 use weir_engine::clock::instant;
 use weir_engine::idempotency::Claimed;
 use weir_engine::ticket::{Exhausted, Keep, Outcome, Settled, Ticket, Voided};
-use weir_wire::error::{Code, Links};
+use weir_wire::error::Code;
 
 use crate::idempotency::{Once, Recording};
 use crate::meters::GateMeters;
 use crate::out_body::BodyFault;
 use crate::refuse::{Context, Dialect, Failure};
+use crate::settings::Told;
 use crate::tally::{Shape, Tallied};
 use crate::upstream::SentMark;
 use crate::waiting::Seat;
@@ -28,8 +29,7 @@ pub(crate) struct Facts {
     pub(crate) meters: Arc<GateMeters>,
     pub(crate) request_id: String,
     pub(crate) dialect: Dialect,
-    pub(crate) links: Arc<Links>,
-    pub(crate) top_up_url: Option<Arc<str>>,
+    pub(crate) told: Arc<Told>,
     /// When it arrived.
     pub(crate) arrived: Instant,
     /// Where its usage is read.
@@ -148,12 +148,7 @@ impl Drop for Duty {
 
 impl Facts {
     pub(crate) fn context(&self) -> Context<'_> {
-        Context {
-            request_id: &self.request_id,
-            dialect: self.dialect,
-            links: &self.links,
-            top_up_url: self.top_up_url.as_deref(),
-        }
+        Context { request_id: &self.request_id, dialect: self.dialect, told: &self.told }
     }
 
     /// Waits until a charge is durable, or is known not to be recorded.

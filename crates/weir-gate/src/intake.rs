@@ -152,7 +152,11 @@ pub(crate) fn size(policy: &Policy, route: &Route, ask: Option<&Ask>) -> Size {
     Size { bound, output_max: most.or(model_max) }
 }
 
-fn without_body(route: &Route, context: &Context<'_>, body: OutBody) -> Result<Taken, Failure> {
+pub(crate) fn without_body(
+    route: &Route,
+    context: &Context<'_>,
+    body: OutBody,
+) -> Result<Taken, Failure> {
     if route.price == RoutePrice::ByModel && route.usage != UsageSource::None {
         return Err(context.unknown_model(""));
     }
@@ -160,12 +164,16 @@ fn without_body(route: &Route, context: &Context<'_>, body: OutBody) -> Result<T
 }
 
 /// Whether the body decides something: the price, or what the answer will use.
-fn reads_body(route: &Route) -> bool {
+pub(crate) fn reads_body(route: &Route) -> bool {
     route.price == RoutePrice::ByModel
         || matches!(route.usage, UsageSource::OpenAi | UsageSource::Anthropic)
 }
 
-fn read_ask(parts: &Parts, route: &Route, bytes: &Bytes) -> Result<Option<Ask>, Unreadable> {
+pub(crate) fn read_ask(
+    parts: &Parts,
+    route: &Route,
+    bytes: &Bytes,
+) -> Result<Option<Ask>, Unreadable> {
     let endpoint = match route.usage {
         UsageSource::Anthropic => Some(Endpoint::Messages),
         _ => Endpoint::of_path(parts.uri.path()),

@@ -62,3 +62,5 @@ pub mod pipeline;
 mod unsent;
 
 pub mod gate;
+
+pub mod explain;

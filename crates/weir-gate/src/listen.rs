@@ -47,6 +47,16 @@ pub fn check_free(addr: SocketAddr) -> Result<(), ListenError> {
     socket(addr).map(drop).map_err(|source| ListenError { addr, source })
 }
 
+/// `count` listeners on a socket that somebody else opened and keeps open.
+///
+/// # Errors
+///
+/// What the system says.
+pub(crate) fn copies(given: &TcpListener, count: usize) -> io::Result<Vec<TcpListener>> {
+    given.set_nonblocking(true)?;
+    std::iter::repeat_with(|| given.try_clone()).take(count).collect()
+}
+
 fn try_listeners(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let plain = socket(addr)?;
     if !cfg!(target_os = "linux") || count == 1 {

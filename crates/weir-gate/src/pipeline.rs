@@ -155,9 +155,7 @@ impl Pipeline {
     }
 
     pub(crate) fn context<'a>(&'a self, request_id: &'a str, dialect: Dialect) -> Context<'a> {
-        let settings = &self.shared.settings;
-        let top_up_url = settings.top_up_url.as_deref();
-        Context { request_id, dialect, links: &settings.links, top_up_url }
+        Context { request_id, dialect, told: &self.shared.settings.told }
     }
 
     /// Key, then route.
@@ -203,15 +201,8 @@ impl Pipeline {
                     .await
                     .map_err(|f| (f, dialect));
             }
-            Lookup::OtherMethods(methods) => context
-                .fail(
-                    Code::MethodNotAllowed,
-                    format!("{method} is not supported here; {} is.", methods.join(", ")),
-                )
-                .header("allow", &methods.join(", ")),
-            Lookup::NotFound => {
-                context.fail(Code::RouteNotFound, format!("There is no route {method} {path}."))
-            }
+            Lookup::OtherMethods(methods) => context.other_methods(method, &methods),
+            Lookup::NotFound => context.no_route(method, path),
         };
         Err((self.without_route(failure, &incoming), dialect))
     }
@@ -475,8 +466,7 @@ impl Pipeline {
             meters: Arc::clone(&self.shared.meters),
             request_id: incoming.request_id.to_owned(),
             dialect: context.dialect,
-            links: Arc::clone(&settings.links),
-            top_up_url: settings.top_up_url.clone(),
+            told: Arc::clone(&settings.told),
             arrived: incoming.arrived,
             shape,
             usage_header,
@@ -547,7 +537,7 @@ fn asked<'a>(incoming: &'a Incoming<'_>, route: &'a Route, model: &'a str) -> As
     Asked { method, scope: route.scope.as_deref(), model, address }
 }
 
-fn dialect_of(route: &Route) -> Dialect {
+pub(crate) fn dialect_of(route: &Route) -> Dialect {
     match route.usage {
         UsageSource::OpenAi => Dialect::OpenAi,
         UsageSource::Anthropic => Dialect::Anthropic,

@@ -1,7 +1,7 @@
 //! The one place that turns refusals and failures into answers.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use weir_core::account::Owner;
 use weir_core::admit::{LimitView, Refusal, Shortage};
 use weir_core::key::{Key, KeyForbids, KeyInvalid};
@@ -10,12 +10,13 @@ use weir_core::money::Nano;
 use weir_core::time::{Span, Timestamp};
 use weir_engine::call::{Refused, Why};
 use weir_engine::engine::Unidentified;
-use weir_wire::error::{Code, ErrorDocument, Links};
+use weir_wire::error::{Code, ErrorDocument};
 use weir_wire::header as ours;
 
 use crate::ask::Unreadable;
 use crate::head::HeadRefusal;
 use crate::limit_headers;
+use crate::settings::Told;
 
 /// In whose words an error is told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -36,10 +37,8 @@ pub struct Context<'a> {
     pub request_id: &'a str,
     /// In whose words its error is told.
     pub dialect: Dialect,
-    /// Where error pages and support are found.
-    pub links: &'a Links,
-    /// Where wallets are topped up.
-    pub top_up_url: Option<&'a str>,
+    /// What it is told of the operator.
+    pub told: &'a Told,
 }
 
 /// An error on its way out: the document, and headers beside it.
@@ -53,7 +52,7 @@ pub struct Failure {
 impl<'a> Context<'a> {
     /// An error with this detail.
     pub fn fail(&self, code: Code, detail: impl Into<String>) -> Failure {
-        let document = ErrorDocument::new(code, detail, self.request_id, self.links);
+        let document = ErrorDocument::new(code, detail, self.request_id, &self.told.links);
         Failure { code, document: Box::new(document), headers: Box::default() }
     }
 
@@ -69,6 +68,18 @@ impl<'a> Context<'a> {
         let mut failure = self.fail(code, sentence(&refusal.to_string()));
         failure.document.status = refusal.status().as_u16();
         failure
+    }
+
+    /// A path that is known, but only with other methods.
+    pub fn other_methods(&self, method: &Method, known: &[Box<str>]) -> Failure {
+        let known = known.join(", ");
+        let detail = format!("{method} is not supported here; {known} is.");
+        self.fail(Code::MethodNotAllowed, detail).header("allow", &known)
+    }
+
+    /// A path that no route has.
+    pub fn no_route(&self, method: &Method, path: &str) -> Failure {
+        self.fail(Code::RouteNotFound, format!("There is no route {method} {path}."))
     }
 
     /// A key that does not exist.
@@ -204,9 +215,10 @@ impl<'a> Context<'a> {
     fn spend_cap(&self, view: &LimitView) -> Failure {
         let cap = money(view.now.limit.unwrap_or(0));
         let left = money(view.now.remaining);
+        let currency = &self.told.currency;
         self.fail(
             Code::KeySpendCapReached,
-            format!("This key may spend {cap} in its period; {left} is left, less than the call may cost."),
+            format!("This key may spend {cap} {currency} in its period; {left} is left, less than the call may cost."),
         )
         .limit(view)
         .header(ours::X_SHOULD_RETRY, "false")
@@ -225,15 +237,16 @@ impl<'a> Context<'a> {
     fn short(&self, shortage: &Shortage, affordable: Option<u64>) -> Failure {
         let Shortage { required, available, held } = *shortage;
         let in_flight = required <= available.saturating_add(held);
+        let currency = &self.told.currency;
         let (code, detail) = if in_flight {
             let detail = format!(
-                "The call must hold {required}; {available} is available while running calls hold {held}."
+                "The call must hold {required} {currency}; {available} is available while running calls hold {held}."
             );
             (Code::InFlightBudgetExhausted, detail)
         } else {
             let missing = required.saturating_sub(available);
             let detail = format!(
-                "The call must hold {required}, and {available} is available: {missing} is missing."
+                "The call must hold {required} {currency}, and {available} is available: {missing} is missing."
             );
             (Code::InsufficientCredits, detail)
         };
@@ -242,9 +255,10 @@ impl<'a> Context<'a> {
             .fact("required", required.to_string())
             .fact("available", available.to_string())
             .fact("held", held.to_string())
+            .fact("currency", currency.as_str())
             .fact("affordable_output_tokens", affordable);
-        if let Some(url) = self.top_up_url {
-            failure = failure.fact("top_up_url", url);
+        if let Some(url) = &self.told.top_up_url {
+            failure = failure.fact("top_up_url", url.as_str());
         }
         if in_flight {
             return failure.retry(Span::SECOND).header(ours::X_SHOULD_RETRY, "true");

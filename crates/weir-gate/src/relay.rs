@@ -239,8 +239,10 @@ impl Stream {
     async fn fail(&self, code: Code, detail: String) {
         let context = self.facts.context();
         let mut failure = context.fail(code, detail);
-        if let Some(url) = context.top_up_url.filter(|_| code == Code::InsufficientCredits) {
-            failure = failure.fact("top_up_url", url);
+        if let Some(url) = &context.told.top_up_url
+            && code == Code::InsufficientCredits
+        {
+            failure = failure.fact("top_up_url", url.as_str());
         }
         let mut event = BytesMut::from(&failure.into_event(self.facts.dialect)[..]);
         if self.facts.dialect == Dialect::OpenAi {

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Core, Ended, Stage, reached};
 use crate::handler::{Handler, Peer};
-use crate::listen::{ListenError, listeners};
+use crate::listen::{ListenError, copies, listeners};
 use crate::settings::{RuntimeKind, ServerSettings};
 
 /// A running front. Dropped without a drain it ends at once.
@@ -71,12 +71,33 @@ where
     H: Handler,
     F: Fn() -> Arc<H> + Send + Sync + 'static,
 {
+    serve_on(settings, None, make)
+}
+
+/// The same on a socket that listens already, if one is given: whoever opened it keeps it open
+/// across restarts, so that connections wait instead of being refused.
+///
+/// # Errors
+///
+/// [`ServeError`]; nothing is left running then.
+pub fn serve_on<H, F>(
+    settings: &ServerSettings,
+    given: Option<&TcpListener>,
+    make: F,
+) -> Result<Serving, ServeError>
+where
+    H: Handler,
+    F: Fn() -> Arc<H> + Send + Sync + 'static,
+{
     let threads = settings.threads.unwrap_or_else(core_count).max(1);
     let cores = match settings.runtime {
         RuntimeKind::PerCore => threads,
         RuntimeKind::Shared => 1,
     };
-    let sockets = listeners(settings.listen, cores)?;
+    let sockets = match given {
+        Some(given) => copies(given, cores).map_err(ServeError::Threads)?,
+        None => listeners(settings.listen, cores)?,
+    };
     let addr = match sockets.first() {
         Some(socket) => socket.local_addr().map_err(ServeError::Threads)?,
         None => settings.listen,

@@ -54,14 +54,23 @@ pub struct GateSettings {
     pub buffered_bytes_max: u64,
     /// Where Weir's own pages begin: `/weir`.
     pub api_prefix: String,
-    /// Where error pages and support are found.
-    pub links: Arc<Links>,
-    /// Where wallets are topped up.
-    pub top_up_url: Option<Arc<str>>,
+    /// What refusals tell of the operator.
+    pub told: Arc<Told>,
     /// Whose web pages may call from a browser; `None`: nobody's.
     pub cors: Option<Cors>,
     /// By route: how many bytes of an answer's body are kept under an idempotency key.
     pub kept_bytes_max: Vec<u64>,
+}
+
+/// What refusals tell of the operator.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Where error pages and support are found.
+    pub links: Links,
+    /// Where wallets are topped up.
+    pub top_up_url: Option<String>,
+    /// The currency of all money, ISO 4217.
+    pub currency: String,
 }
 
 /// Bounds of a request head.

@@ -33,6 +33,18 @@ pub(crate) fn backup(files: &Files, to: &Path) -> Result<(), OpenError> {
     made
 }
 
+/// Writes a backup of the store in `files` beside it, and gives the open file without its name.
+pub(crate) fn unnamed(files: &Files) -> Result<File, OpenError> {
+    let path = files.folder().join("backup.tmp");
+    // What a process that was killed left there.
+    remove_database(&path)?;
+    remove_database(&beside(&path))?;
+    backup(files, &path)?;
+    let file = File::open(&path).map_err(OpenError::io("open", &path))?;
+    remove_database(&path)?;
+    Ok(file)
+}
+
 /// Makes a store in `folder` from a backup.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::Failure;
+use crate::fault::Faults;
 use crate::health::{Health, StoreHealth};
 use crate::index::{Index, Snapshots};
 use crate::stop::Stop;
@@ -23,6 +24,7 @@ pub(crate) struct Behind {
     pub(crate) health: Arc<Health>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: Arc<Stop>,
+    pub(crate) faults: Option<Arc<Faults>>,
 }
 
 /// Whether a database is still written.
@@ -38,11 +40,13 @@ impl Behind {
         let mut index = Trust::Kept;
         let mut usage = Trust::Kept;
         let mut more = false;
+        let mut rounds = 0;
         loop {
             let stopped = self.stop.wait(if more { Duration::ZERO } else { INTERVAL });
             let round = self.stop.begin_round();
+            let asked = stopped || std::mem::replace(&mut rounds, round) != round;
             // Of a full disk, what is left belongs to the ledger.
-            if self.health.get() != StoreHealth::Full {
+            if self.health.get() != StoreHealth::Full && self.may_write(asked) {
                 if usage == Trust::Kept {
                     usage = judge("usage", self.flush(stopped));
                 }
@@ -58,12 +62,21 @@ impl Behind {
         }
     }
 
-    /// At a stop nothing more will be decided: all that was handed in is written.
+    /// Tests decide when what is behind is written, and whether it ever is.
+    fn may_write(&self, asked: bool) -> bool {
+        let allows = |faults: &Arc<Faults>| !faults.has_crashed() && (asked || !faults.is_apart());
+        self.faults.as_ref().is_none_or(allows)
+    }
+
+    /// At a stop nothing more will be decided: all that was handed in is written. Usage that may
+    /// count a charge which was not stored waits until that is posted again; if the process ends
+    /// before, the next one counts by the ledger.
     fn flush(&mut self, stopped: bool) -> rusqlite::Result<()> {
         let decided = match stopped {
             true => i64::MAX,
             false => self.progress.decided.load(Ordering::Acquire),
         };
+        let decided = if self.unsound.any() { NONE } else { decided };
         let durable = self.progress.durable.load(Ordering::Acquire);
         self.usage.flush(&self.pending, decided, durable)
     }
@@ -104,5 +117,7 @@ fn judge(name: &'static str, written: rusqlite::Result<()>) -> Trust {
     }
 }
 
+/// Below every position.
+const NONE: i64 = -1;
 const INTERVAL: Duration = Duration::from_millis(500);
 const STEPS_PER_ROUND: usize = 10;

@@ -1,6 +1,8 @@
 //! Faults that tests inject. A store that nobody gave a [`Faults`] never looks here.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 /// Test-only: makes a store meet a failing or a small disk.
 #[derive(Debug, Default)]
@@ -9,6 +11,22 @@ pub struct Faults {
     disk_pages: AtomicU32,
     full_groups: AtomicU32,
     full_now: AtomicBool,
+    /// Whether each batch is a transaction of its own.
+    apart: AtomicBool,
+    batches: AtomicU64,
+    crash: Mutex<Option<(u64, Crash)>>,
+    crashed: AtomicBool,
+}
+
+/// How the process of a test dies at a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Crash {
+    /// Nothing of the batch is stored.
+    Before,
+    /// It is stored, and nobody hears of it.
+    Unheard,
+    /// It is stored and told; nothing follows.
+    Told,
 }
 
 impl Faults {
@@ -25,6 +43,43 @@ impl Faults {
     /// The next groups of batches find no space, ballast or not; then there is space again.
     pub fn fill_next_groups(&self, groups: u32) {
         self.full_groups.store(groups, Ordering::SeqCst);
+    }
+
+    /// From now on each batch is a transaction of its own and is counted, and what is written
+    /// behind is written only when asked for: the same history makes the same store.
+    pub fn step_by_step(&self) {
+        self.apart.store(true, Ordering::SeqCst);
+    }
+
+    /// How many batches were begun step by step.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::SeqCst)
+    }
+
+    /// The process dies at the batch of that number, from 1: nothing is written any more.
+    pub fn crash_at(&self, batch: u64, crash: Crash) {
+        self.step_by_step();
+        *self.crash.lock() = Some((batch, crash));
+    }
+
+    /// Whether the process is dead: who sees this gets no further answer of it.
+    pub fn has_crashed(&self) -> bool {
+        self.crashed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::SeqCst)
+    }
+
+    /// Whether the process dies at the batch that begins now.
+    pub(crate) fn begin_batch(&self) -> Option<Crash> {
+        if !self.is_apart() {
+            return None;
+        }
+        let number = self.batches.fetch_add(1, Ordering::SeqCst) + 1;
+        let crash = self.crash.lock().filter(|(at, _)| *at == number).map(|(_, crash)| crash);
+        self.crashed.fetch_or(crash.is_some(), Ordering::SeqCst);
+        crash
     }
 
     pub(crate) fn begin_group(&self) {

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::commit::{Commit, Outcome};
 use crate::error::CommitError;
 use crate::op::{Batch, Urgency, out_of_order};
-use crate::unsound::{Unsound, entries_of};
+use crate::unsound::Unsound;
 
 /// How much may wait. Settlements may take twice as much: they cannot be refused without harm.
 #[derive(Clone, Copy, Debug)]
@@ -171,16 +170,19 @@ impl Queue {
 
     fn enqueue(&self, batch: Batch) -> Result<Commit, CommitError> {
         // Noted before the next position is given out: what follows is refused in its turn.
-        let entries: SmallVec<[(i64, i64); 2]> = entries_of(&batch).collect();
-        self.try_enqueue(batch).inspect_err(|_| self.unsound.note(entries.into_iter()))
+        self.try_enqueue(batch).map_err(|refused| {
+            let (why, batch) = *refused;
+            self.unsound.lose(&batch);
+            why
+        })
     }
 
-    fn try_enqueue(&self, batch: Batch) -> Result<Commit, CommitError> {
+    fn try_enqueue(&self, batch: Batch) -> Result<Commit, Box<(CommitError, Batch)>> {
         let (done, outcome) = oneshot::channel();
         let idle = {
             let mut state = self.state.lock();
             if let Some(why) = &state.shut {
-                return Err(why.clone());
+                return Err(Box::new((why.clone(), batch)));
             }
             let share = match batch.urgency {
                 Urgency::Settlement => 2,
@@ -190,7 +192,7 @@ impl Queue {
             let fits = state.jobs.len() < self.bounds.batches * share
                 && state.bytes + batch.bytes <= self.bounds.bytes * share;
             if !fits && !idle {
-                return Err(CommitError::Busy);
+                return Err(Box::new((CommitError::Busy, batch)));
             }
             state.bytes += batch.bytes;
             state.jobs.push_back(Job { batch, done });

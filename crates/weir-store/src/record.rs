@@ -68,6 +68,25 @@ impl EntryRow {
         })
     }
 
+    /// The entry of the row; `None` if it is not as [`EntryRow::of`] makes it.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        let columns = Columns {
+            seq: self.seq,
+            account: self.account,
+            at: self.at,
+            kind: self.kind,
+            amount: self.amount,
+            balance: self.balance,
+            policy: self.policy,
+            reference: &self.reference,
+            note: self.note.as_deref(),
+            terms: self.terms.as_deref(),
+            draws: self.draws.as_deref(),
+            call: self.call.as_deref(),
+        };
+        columns.entry().ok()
+    }
+
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -86,30 +105,62 @@ pub(crate) fn read_entry(row: &Row<'_>) -> Result<Entry, ReadError> {
     let text = |column: usize| -> Result<Option<&str>, ReadError> {
         row.get_ref(column)?.as_str_or_null().map_err(|_| damaged())
     };
-    let kind = text(3)?.and_then(EntryKind::by_name).ok_or_else(damaged)?;
-    let terms = text(9)?.map(|text| parse::<TermsRecord>(text).map(Terms::from));
-    let draws: Vec<(u64, i64)> = match text(10)? {
-        Some(text) => parse(text).map_err(|Unreadable| damaged())?,
-        None => Vec::new(),
+    let columns = Columns {
+        seq,
+        account: row.get(1)?,
+        at: row.get(2)?,
+        kind: text(3)?.unwrap_or_default(),
+        amount: row.get(4)?,
+        balance: row.get(5)?,
+        policy: row.get(6)?,
+        reference: text(7)?.ok_or_else(damaged)?,
+        note: text(8)?,
+        terms: text(9)?,
+        draws: text(10)?,
+        call: text(11)?,
     };
-    let call = text(11)?.map(|text| parse::<CallRecord<'_>>(text).map(Call::from));
-    Ok(Entry {
-        seq: Seq(read_id(seq).ok_or_else(damaged)?),
-        account: AccountId(read_id(row.get(1)?).ok_or_else(damaged)?),
-        at: Timestamp::from_micros(row.get(2)?),
-        kind,
-        amount: Nano::new(row.get(4)?),
-        balance: Nano::new(row.get(5)?),
-        policy: PolicyNumber(row.get(6)?),
-        reference: text(7)?.ok_or_else(damaged)?.into(),
-        note: text(8)?.map(Into::into),
-        terms: terms.transpose().map_err(|Unreadable| damaged())?,
-        draws: draws
-            .into_iter()
-            .map(|(from, amount)| Draw { from: Seq(from), amount: Nano::new(amount) })
-            .collect(),
-        call: call.transpose().map_err(|Unreadable| damaged())?.map(Box::new),
-    })
+    columns.entry().map_err(|Unreadable| damaged())
+}
+
+/// The columns of an entry, borrowed from where they are.
+struct Columns<'a> {
+    seq: i64,
+    account: i64,
+    at: i64,
+    kind: &'a str,
+    amount: i64,
+    balance: i64,
+    policy: u32,
+    reference: &'a str,
+    note: Option<&'a str>,
+    terms: Option<&'a str>,
+    draws: Option<&'a str>,
+    call: Option<&'a str>,
+}
+
+impl Columns<'_> {
+    fn entry(&self) -> Result<Entry, Unreadable> {
+        let terms = self.terms.map(|text| parse::<TermsRecord>(text).map(Terms::from));
+        let draws: Vec<(u64, i64)> = self.draws.map(parse).transpose()?.unwrap_or_default();
+        let call = self.call.map(|text| parse::<CallRecord<'_>>(text).map(Call::from));
+        Ok(Entry {
+            seq: Seq(read_id(self.seq).ok_or(Unreadable)?),
+            account: AccountId(read_id(self.account).ok_or(Unreadable)?),
+            at: Timestamp::from_micros(self.at),
+            kind: EntryKind::by_name(self.kind).ok_or(Unreadable)?,
+            amount: Nano::new(self.amount),
+            balance: Nano::new(self.balance),
+            policy: PolicyNumber(self.policy),
+            reference: self.reference.into(),
+            note: self.note.map(Into::into),
+            terms: terms.transpose()?,
+            draws: draws
+                .into_iter()
+                .map(|(from, amount)| Draw { from: Seq(from), amount: Nano::new(amount) })
+                .collect(),
+            call: call.transpose()?.map(Box::new),
+        })
+    }
 }
 
 /// An id as SQLite keeps it, in the same order.
@@ -384,6 +435,7 @@ mod tests {
         #[test]
         fn an_entry_reads_back_as_written(entry in any_entry()) {
             let row = EntryRow::of(entry.clone()).unwrap();
+            prop_assert_eq!(row.entry(), Some(entry.clone()));
             prop_assert_eq!(read_back(&row).unwrap(), entry);
         }
 

@@ -1,5 +1,6 @@
 //! The embedded store: its folder, its threads, and the way in.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use weir_core::id::{AccountId, EventId, Seq};
 
 use crate::apply::Kept;
-use crate::backup::backup;
+use crate::backup::{backup, unnamed};
 use crate::ballast::Ballast;
 use crate::behind::Behind;
 use crate::checkpointer::Checkpointer;
@@ -30,6 +31,7 @@ use crate::read::Reader;
 use crate::record::{read_id, stored_id};
 use crate::schema::LEDGER;
 use crate::stop::Stop;
+pub use crate::unsound::Lost;
 use crate::unsound::Unsound;
 use crate::usage::{Counters, Forget, Pending, RollupKey, UsageDb, WindowKey, WindowState};
 use crate::writer::{Progress, Writer};
@@ -74,6 +76,8 @@ pub struct Store {
     reader: Reader,
     threads: Mutex<Option<Threads>>,
     folder: Folder,
+    /// Held while a backup without a name is made: there is one place for it.
+    passing_on: Mutex<()>,
 }
 
 /// What was committed since the store was opened.
@@ -139,6 +143,7 @@ impl Store {
             reader: Reader::new(files),
             threads: Mutex::new(None),
             folder,
+            passing_on: Mutex::default(),
         };
         let writer = Writer {
             conn: ledger,
@@ -180,6 +185,12 @@ impl Store {
     /// read anew and [`Store::mended`] says so.
     pub fn unsound(&self) -> Vec<AccountId> {
         self.unsound.accounts().into_iter().filter_map(read_id).map(AccountId).collect()
+    }
+
+    /// Hands over the charges of an account that could not be stored, in their order, to be
+    /// posted again. What is not a charge of a call is not among them: whoever asked was told.
+    pub fn take_lost(&self, account: AccountId) -> Vec<Lost> {
+        self.unsound.take_lost(account)
     }
 
     /// Takes entries of an account again that have the position `next` or a later one: they build
@@ -269,6 +280,21 @@ impl Store {
         self.pending.usage(rollups, applied);
     }
 
+    /// Writes no usage before [`Store::resume_usage`]: it counts charges that were not stored.
+    pub fn hold_usage(&self) {
+        self.pending.hold();
+    }
+
+    /// As [`Store::add_usage`], after [`Store::hold_usage`] and once what was not stored is posted
+    /// again: all that waits is written as one, so that each charge is counted with its entry.
+    pub fn resume_usage(
+        &self,
+        rollups: impl IntoIterator<Item = (RollupKey, Counters)>,
+        applied: Seq,
+    ) {
+        self.pending.resume(rollups, applied);
+    }
+
     /// Removes windows or roll-ups that had their time.
     pub fn forget(&self, what: Forget) {
         self.pending.forget(what);
@@ -291,6 +317,18 @@ impl Store {
     pub fn backup(&self, to: &Path) -> Result<(), OpenError> {
         self.flush();
         backup(self.folder.files(), to)
+    }
+
+    /// The same as an open file that has no name any more, at its beginning: for whoever passes
+    /// it on. It is made in the store's folder and takes space there until it is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the disk is full or fails.
+    pub fn backup_to_pass_on(&self) -> Result<File, OpenError> {
+        let _one_at_a_time = self.passing_on.lock();
+        self.flush();
+        unnamed(self.folder.files())
     }
 
     /// Takes no more commits, works off what waits, writes what is behind, and ends the
@@ -325,6 +363,7 @@ impl Store {
             health: Arc::clone(&self.health),
             progress: Arc::clone(&self.progress),
             stop: Arc::clone(&behind_stop),
+            faults: writer.faults.clone(),
         };
         let checkpointer_stop = Arc::<Stop>::default();
         let checkpointer = Checkpointer {

@@ -7,8 +7,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use weir_core::id::AccountId;
+use weir_core::ledger::{Entry, EntryKind};
 
-use crate::op::{Batch, Prepared};
+use crate::op::{Batch, Op, Prepared, Urgency};
+use crate::record::read_id;
 
 /// Ranges of positions that are refused, by account.
 #[derive(Debug, Default)]
@@ -16,6 +19,18 @@ pub(crate) struct Unsound {
     /// How many accounts are waiting to be read anew: the price of asking is this one load.
     open: AtomicUsize,
     ranges: Mutex<Vec<Range>>,
+    lost: Mutex<Vec<Lost>>,
+}
+
+/// A charge that was not stored: it can be posted again once its account is read anew.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// Who was to pay.
+    pub account: AccountId,
+    /// What was to be posted: a charge, with its debt.
+    pub entries: Vec<Entry>,
+    /// What was to become durable with it: the end of a checkpoint, of an idempotency key.
+    pub beside: Vec<Op>,
 }
 
 /// Positions of one account that are refused.
@@ -75,6 +90,32 @@ impl Unsound {
         }
     }
 
+    /// Notes what a batch posts as not stored, and keeps it if it charges a call.
+    pub(crate) fn lose(&self, batch: &Batch) {
+        if batch.entries.is_none() {
+            return;
+        }
+        self.note(entries_of(batch));
+        let Some(lost) = Lost::of(batch) else { return };
+        let mut all = self.lost.lock();
+        if all.len() < LOST_MAX {
+            all.push(lost);
+        } else {
+            let (account, amount) = (lost.account, lost.entries.first().map(|entry| entry.amount));
+            tracing::error!(%account, ?amount, "a charge that was not stored is lost: too many");
+        }
+    }
+
+    /// Hands over the charges of an account that were not stored, in their order.
+    pub(crate) fn take_lost(&self, account: AccountId) -> Vec<Lost> {
+        let mut all = self.lost.lock();
+        let (mut taken, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *all).into_iter().partition(|lost| lost.account == account);
+        *all = others;
+        taken.sort_by_key(|lost| lost.entries.first().map(|entry| entry.seq));
+        taken
+    }
+
     /// Whether a batch builds on an entry that is not stored.
     pub(crate) fn refuses(&self, batch: &Batch) -> bool {
         if batch.entries.is_none() {
@@ -99,6 +140,35 @@ impl Unsound {
         ranges.retain(|range| range.until.is_none_or(|until| until > decided));
     }
 }
+
+impl Lost {
+    /// The charge in a batch; `None` if it is anything else, of which whoever asked was told.
+    fn of(batch: &Batch) -> Option<Self> {
+        if batch.urgency != Urgency::Settlement {
+            return None;
+        }
+        let (mut entries, mut beside) = (Vec::new(), Vec::new());
+        for op in &batch.ops {
+            match op {
+                Prepared::Append(row) => entries.push(row.entry()?),
+                Prepared::Other(op @ (Op::Answer(_) | Op::Release(_) | Op::DropCheckpoint(_))) => {
+                    beside.push(op.clone());
+                }
+                // What it told is told anew, as the balance is then.
+                Prepared::Other(Op::Event(_)) => {}
+                Prepared::Other(_) => return None,
+            }
+        }
+        let of_call = |entry: &Entry| {
+            entry.call.is_some() && matches!(entry.kind, EntryKind::Charge | EntryKind::Debt)
+        };
+        let account = AccountId(read_id(entries_of(batch).next()?.0)?);
+        entries.iter().all(of_call).then_some(Self { account, entries, beside })
+    }
+}
+
+/// More charges than can be under way when a disk becomes full.
+const LOST_MAX: usize = 100_000;
 
 /// Account and position of each entry of a batch.
 pub(crate) fn entries_of(batch: &Batch) -> impl Iterator<Item = (i64, i64)> {

@@ -54,6 +54,8 @@ struct Changes {
     windows: HashMap<WindowKey, Option<WindowState>>,
     /// In the order in which they were handed in.
     usage: VecDeque<Usage>,
+    /// Whether usage stays here for now.
+    held: bool,
     forget: Vec<Forget>,
 }
 
@@ -114,15 +116,37 @@ impl Pending {
         }
     }
 
+    pub(crate) fn hold(&self) {
+        self.state.lock().held = true;
+    }
+
+    pub(crate) fn resume(
+        &self,
+        rollups: impl IntoIterator<Item = (RollupKey, Counters)>,
+        applied: Seq,
+    ) {
+        self.usage(rollups, applied);
+        let mut state = self.state.lock();
+        state.held = false;
+        let mut all = std::mem::take(&mut state.usage).into_iter();
+        if let Some(mut first) = all.next() {
+            all.for_each(|later| first.fold(later));
+            state.usage.push_back(first);
+        }
+    }
+
     /// What may be written when the ledger is durable up to there.
     fn take(&self, up_to: i64) -> Changes {
         let mut state = self.state.lock();
         let mut taken = Changes {
             windows: std::mem::take(&mut state.windows),
             usage: VecDeque::new(),
+            held: state.held,
             forget: std::mem::take(&mut state.forget),
         };
-        while let Some(usage) = state.usage.pop_front_if(|usage| usage.applied <= up_to) {
+        while !taken.held
+            && let Some(usage) = state.usage.pop_front_if(|usage| usage.applied <= up_to)
+        {
             taken.usage.push_back(usage);
         }
         taken

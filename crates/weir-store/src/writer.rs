@@ -12,7 +12,7 @@ use crate::apply::{Kept, Refusal, apply, evict};
 use crate::ballast::Ballast;
 use crate::commit::{Committed, Outcome};
 use crate::error::{CommitError, Failure};
-use crate::fault::Faults;
+use crate::fault::{Crash, Faults};
 use crate::health::{Health, StoreHealth};
 use crate::op::{Batch, Urgency};
 use crate::queue::{Job, Queue, Work};
@@ -75,6 +75,9 @@ impl Writer {
     pub(crate) fn run(mut self) {
         loop {
             match self.queue.take() {
+                Work::Group(jobs) if self.faults.as_ref().is_some_and(|it| it.is_apart()) => {
+                    jobs.into_iter().for_each(|job| self.group(vec![job]));
+                }
                 Work::Group(jobs) => self.group(jobs),
                 Work::Probe => self.probe(),
                 Work::Checkpoint => self.checkpoint(),
@@ -84,8 +87,17 @@ impl Writer {
     }
 
     fn group(&mut self, mut jobs: Vec<Job>) {
+        let mut crash = None;
         if let Some(faults) = &self.faults {
             faults.begin_group();
+            if faults.has_crashed() {
+                return self.refuse_all(jobs, &CommitError::Fenced);
+            }
+            crash = faults.begin_batch();
+        }
+        if crash == Some(Crash::Before) {
+            self.die();
+            return self.refuse_all(jobs, &CommitError::Fenced);
         }
         let last = jobs.iter().filter_map(|job| job.batch.entries.map(|(_, last)| last)).max();
         if self.health.get() == StoreHealth::Full {
@@ -105,6 +117,9 @@ impl Writer {
         if let Some(last) = last {
             self.progress.decided.fetch_max(last, Ordering::AcqRel);
         }
+        if crash == Some(Crash::Unheard) {
+            self.die();
+        }
         match outcome {
             // A fence that another thread set meanwhile holds for this transaction as well.
             Ok(_) if self.health.get() == StoreHealth::Fenced => {
@@ -117,6 +132,15 @@ impl Writer {
             }
             Err(error) => self.fail(jobs, &error),
         }
+        if crash.is_some() {
+            self.die();
+        }
+    }
+
+    /// As good as dead, for tests.
+    fn die(&self) {
+        self.health.fence(&"a simulated crash");
+        self.queue.fence();
     }
 
     fn fail(&mut self, jobs: Vec<Job>, error: &rusqlite::Error) {
@@ -146,6 +170,7 @@ impl Writer {
         let (followers, sound): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| self.unsound.refuses(&job.batch));
         for job in followers {
+            self.unsound.lose(&job.batch);
             let why = unsound(&job.batch);
             job.refuse(why);
         }
@@ -154,7 +179,7 @@ impl Writer {
 
     fn refuse_all(&self, jobs: Vec<Job>, why: &CommitError) {
         for job in jobs {
-            self.unsound.note(entries_of(&job.batch));
+            self.unsound.lose(&job.batch);
             job.refuse(why.clone());
         }
     }
@@ -267,7 +292,7 @@ impl Writer {
     fn note_progress(&self, jobs: &[Job], outcomes: &[Outcome]) {
         // Holes first: whoever sees how far the ledger is sees them too.
         for (job, _) in jobs.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_err()) {
-            self.unsound.note(entries_of(&job.batch));
+            self.unsound.lose(&job.batch);
         }
         let durable = jobs
             .iter()

@@ -103,7 +103,7 @@ catalogue! {
     RouteNotFound "route_not_found" 404 "not_found_error" "There is no such route"
         "Check the path: it matches by case and whole segments."
     ModelNotFound "model_not_found" 404 "not_found_error" "The model is not offered"
-        "List the models that you can use with GET models."
+        "See which models you can use: GET models of the customer API (/weir/v1/models)."
     NotFound "not_found" 404 "not_found_error" "There is no such resource"
         "Check the id; a resource of another account is not visible either."
     MethodNotAllowed "method_not_allowed" 405 "invalid_request_error" "The path does not support this method"

@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::admin::{account, boost, config, export, increase, key, limits, tail, usage, wallet};
-use crate::command::{check, demo, demo_upstream, init, ledger, serve};
+use crate::admin::{
+    account, backup, boost, config, context, explain, export, import, increase, key, limits, tail,
+    usage, wallet, webhook,
+};
+use crate::command::{check, demo, demo_upstream, doctor, init, ledger, restore, serve};
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -26,6 +29,8 @@ enum Command {
     Init(init::Args),
     /// Check a configuration: 0 when it is good, else 2 and every problem with its place.
     Check(check::Args),
+    /// Look for what would be in the way: configuration, disk, clock, addresses, upstreams.
+    Doctor(doctor::Args),
     /// Make, show, change and close accounts.
     Account(account::AccountArgs),
     /// Make, list, rotate and withdraw keys.
@@ -34,6 +39,8 @@ enum Command {
     Wallet(wallet::WalletArgs),
     /// Show where the limits of an account stand.
     Limits(limits::LimitsArgs),
+    /// Say what would become of a call, and why; nothing is changed.
+    Explain(explain::ExplainArgs),
     /// Show what was used, as a time series.
     Usage(usage::UsageArgs),
     /// Write the ledger or the usage out, for other programs.
@@ -46,6 +53,16 @@ enum Command {
     Boost(boost::BoostArgs),
     /// Decide customers' requests for higher limits.
     Increase(increase::IncreaseArgs),
+    /// Make, show, change and try webhooks; listen to events.
+    Webhook(webhook::WebhookArgs),
+    /// Write the whole store of a running server into one file.
+    Backup(backup::BackupArgs),
+    /// Make a store from a backup, and prove its books.
+    Restore(restore::Args),
+    /// Take over from another gateway: prices, accounts, keys, budgets.
+    Import(import::ImportArgs),
+    /// Keep servers by name, so that address and key need not be said each time.
+    Context(context::ContextArgs),
     /// Prove the books of a store.
     Ledger(ledger::Args),
     /// Show the configuration in force, or what another would change; reload.
@@ -68,16 +85,23 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Account(args) => account::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Wallet(args) => wallet::run(&args),
         Command::Limits(args) => limits::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Tail(args) => tail::run_tail(&args),
         Command::Top(args) => tail::run_top(&args),
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
+        Command::Webhook(args) => webhook::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Context(args) => context::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {

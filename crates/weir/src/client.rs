@@ -10,24 +10,39 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body, BodyReader};
 
+use crate::context::Contexts;
+
 /// Where the admin API is and by what key one gets in. The key never stands in an argument.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
-    /// Where the admin API is.
-    #[arg(
-        long,
-        global = true,
-        env = "WEIR_ADMIN_URL",
-        default_value = "http://127.0.0.1:8081",
-        value_name = "URL"
-    )]
-    admin_url: String,
+    /// Where the admin API is; without it that of the context, else http://127.0.0.1:8081.
+    #[arg(long, global = true, env = "WEIR_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<String>,
     /// The file that holds the admin key; without it the key is read from WEIR_ADMIN_KEY.
     #[arg(long, global = true, value_name = "FILE")]
     admin_key_file: Option<PathBuf>,
+    /// A server known by name (weir context).
+    #[arg(long, global = true, env = "WEIR_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
     /// Print JSON, as the API answers.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// Where an admin key is taken from.
+enum KeySource {
+    Text(String),
+    File(PathBuf),
+}
+
+impl KeySource {
+    fn read(self) -> anyhow::Result<String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::File(path) => std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read the admin key from {}", path.display())),
+        }
+    }
 }
 
 /// The admin API.
@@ -51,20 +66,41 @@ impl Target {
     ///
     /// When there is no key.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        let secret = match &self.admin_key_file {
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the admin key from {}", path.display()))?,
-            None => std::env::var("WEIR_ADMIN_KEY").context(
-                "there is no admin key: set WEIR_ADMIN_KEY, or name a file with --admin-key-file",
-            )?,
-        };
+        let (base, secret) = self.resolved()?;
         let config =
             Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
         Ok(Client {
             agent: config.build().into(),
-            base: self.admin_url.trim_end_matches('/').to_owned(),
+            base: base.trim_end_matches('/').to_owned(),
             authorization: format!("Bearer {}", secret.trim()),
         })
+    }
+
+    /// Address and key. A context that is named counts alone; else what is said here and in the
+    /// environment comes first. The key of a context goes to no other address than its own.
+    fn resolved(&self) -> anyhow::Result<(String, String)> {
+        let named = self.context.is_some();
+        let said = (self.admin_url.clone(), self.admin_key_file.clone().map(KeySource::File));
+        let (url, key) = if named { (None, said.1) } else { said };
+        let from_environment = || std::env::var("WEIR_ADMIN_KEY").ok().map(KeySource::Text);
+        let key = key.or_else(|| if named { None } else { from_environment() });
+        let (url, key) = match (url, key) {
+            (Some(url), key) => (url, key),
+            (None, key) => {
+                let context = Contexts::read()?.chosen(self.context.as_deref())?;
+                let url = context.as_ref().map(|context| context.admin_url.clone());
+                let own = context.and_then(|context| {
+                    let file = context.admin_key_file.map(KeySource::File);
+                    file.or(context.admin_key.map(KeySource::Text))
+                });
+                (url.unwrap_or_else(|| DEFAULT_URL.to_owned()), key.or(own))
+            }
+        };
+        let key = key.context(
+            "there is no admin key: set WEIR_ADMIN_KEY, name a file with --admin-key-file, or use \
+             a context (weir context add)",
+        )?;
+        Ok((url, key.read()?))
     }
 }
 
@@ -125,16 +161,47 @@ impl Client {
     ///
     /// [`RefusedByServer`], or what is in the way of an answer.
     pub(crate) fn follow(&self, path: &str) -> anyhow::Result<BufReader<BodyReader<'static>>> {
-        let agent: Agent =
-            Agent::config_builder().http_status_as_error(false).timeout_global(None).build().into();
-        let call = agent.get(self.url(path)).header("authorization", &self.authorization);
-        let response =
-            call.call().with_context(|| format!("cannot reach the admin API at {}", self.base))?;
+        let call = patient().get(self.url(path)).header("authorization", &self.authorization);
+        let response = call.call().with_context(|| self.unreachable())?;
         if response.status().is_success() {
             return Ok(BufReader::new(response.into_body().into_reader()));
         }
         self.answer(Ok(response))?;
         anyhow::bail!("the server's answer is no stream")
+    }
+
+    /// Waits for up to so many seconds for the answer to a GET that the server may hold back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub(crate) fn read_waiting(&self, path: &str, wait_s: u64) -> anyhow::Result<Value> {
+        let call = self.agent.get(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.header("prefer", format!("wait={wait_s}")).call())
+    }
+
+    /// POSTs to a path below `/admin/v1/` and writes the answer into `to`; gives its length in
+    /// bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], also when the answer breaks off before its end.
+    pub(crate) fn post_into(&self, path: &str, to: &mut impl Write) -> anyhow::Result<u64> {
+        let call = patient().post(self.url(path)).header("authorization", &self.authorization);
+        let response = call.send_empty();
+        let response = response.with_context(|| self.unreachable())?;
+        if !response.status().is_success() {
+            self.answer(Ok(response))?;
+            anyhow::bail!("the server's answer is no file");
+        }
+        let length = response.headers().get("content-length").and_then(|it| it.to_str().ok());
+        let length: Option<u64> = length.and_then(|length| length.parse().ok());
+        let mut body = response.into_body().into_reader();
+        let copied = std::io::copy(&mut body, to).context("the answer broke off")?;
+        if length.is_some_and(|length| length != copied) {
+            anyhow::bail!("the answer broke off");
+        }
+        Ok(copied)
     }
 
     /// Every row of a list, page after page, up to `most`.
@@ -183,9 +250,12 @@ impl Client {
         format!("{}/admin/v1/{path}", self.base)
     }
 
+    fn unreachable(&self) -> String {
+        format!("cannot reach the admin API at {}", self.base)
+    }
+
     fn answer(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let mut response =
-            sent.with_context(|| format!("cannot reach the admin API at {}", self.base))?;
+        let mut response = sent.with_context(|| self.unreachable())?;
         let status = response.status();
         let text = response.body_mut().read_to_string().context("the answer broke off")?;
         let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -234,6 +304,12 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// Takes any time for an answer.
+fn patient() -> Agent {
+    Agent::config_builder().http_status_as_error(false).timeout_global(None).build().into()
+}
+
+const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PAGE_MAX: usize = 100;
 const REFUSED: u8 = 3;

@@ -14,15 +14,20 @@ mod side;
 
 mod metrics;
 
+mod explainer;
 mod setup;
 
 mod difference;
 
 mod reload;
 
+mod sockets;
+
 mod node;
 
 mod command;
+
+mod context;
 
 mod client;
 mod print;

@@ -7,6 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use weir_api::hook::deliver::DeliveryCounts;
 use weir_engine::engine::Engine;
 use weir_engine::meters::Durations;
 use weir_gate::meters::GateMeters;
@@ -15,15 +16,21 @@ use weir_gate::meters::GateMeters;
 pub(crate) struct Metrics {
     engine: Arc<Engine>,
     gate: Arc<GateMeters>,
+    deliveries: Arc<DeliveryCounts>,
 }
 
 /// A function that tells the metrics of a node as text.
 pub(crate) fn exposition(
     engine: &Arc<Engine>,
     gate: &Arc<GateMeters>,
+    deliveries: &Arc<DeliveryCounts>,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     let mut registry = Registry::with_prefix("weir");
-    let metrics = Metrics { engine: Arc::clone(engine), gate: Arc::clone(gate) };
+    let metrics = Metrics {
+        engine: Arc::clone(engine),
+        gate: Arc::clone(gate),
+        deliveries: Arc::clone(deliveries),
+    };
     registry.register_collector(Box::new(metrics));
     Arc::new(move || {
         let mut out = String::new();
@@ -81,6 +88,12 @@ impl Metrics {
         for (code, count) in self.gate.refusals() {
             let labels = [("code", code)];
             refusals.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
+        }
+        let help = "Tries to deliver a webhook by result: delivered, retried, failed (given up)";
+        let mut tries = encoder.encode_descriptor("webhook_deliveries", help, None, counter)?;
+        for (result, count) in self.deliveries.by_result() {
+            let labels = [("result", result)];
+            tries.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
         }
         let help = "Tokens by direction and model";
         let mut tokens = encoder.encode_descriptor("tokens", help, None, counter)?;

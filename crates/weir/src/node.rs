@@ -19,15 +19,18 @@ use weir_engine::secret::SecretDigest;
 use weir_gate::gate::{Gate, Setups};
 use weir_gate::listen::check_free;
 use weir_gate::meters::GateMeters;
-use weir_gate::serve::{Drained, Serving};
+use weir_gate::serve::{Drained, Serving, serve_on};
 use weir_gate::upstream::Upstreams;
 use weir_store::health::StoreHealth;
 use weir_store::store::Options;
 
+use crate::config::server::ServerSettings;
 use crate::config::services::{OnStoreFailure, Secret};
 use crate::config::settings::Settings;
+use crate::explainer::GateExplainer;
 use crate::reload::{Reloader, watch_file};
 use crate::setup::{Kept, Parts};
+use crate::sockets::Given;
 
 /// One running node.
 pub(crate) struct Node {
@@ -47,7 +50,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// Opens the store, binds both addresses and starts everything; `file` is where the settings
-    /// came from and are read again. To be called within the control plane's runtime.
+    /// came from and are read again; sockets that are given are used instead of the addresses. To be called within the control plane's runtime.
     ///
     /// # Errors
     ///
@@ -56,15 +59,15 @@ impl Node {
         settings: Settings,
         names: LimitNames,
         file: Option<PathBuf>,
+        given: Given,
     ) -> anyhow::Result<Self> {
         let kept = Kept::of(&settings);
-        let admin_listen = settings.server.admin_listen;
         // Both addresses are tried before the store is touched: a second start on the same
         // addresses fails without a trace.
-        let admin_listener = TcpListener::bind(admin_listen)
-            .await
-            .with_context(|| format!("cannot listen on {admin_listen} (server.admin_listen)"))?;
-        check_free(settings.server.front.listen).context("server.listen")?;
+        let admin_listener = listening(&settings.server, given.admin).await?;
+        if given.data.is_none() {
+            check_free(settings.server.front.listen).context("server.listen")?;
+        }
         let upstreams = Upstreams::new(settings.upstreams).context("an upstream cannot be used")?;
         let engine = Engine::boot(
             &settings.store.path,
@@ -85,6 +88,7 @@ impl Node {
         let parts = Parts {
             engine: Arc::clone(&engine),
             meters,
+            deliveries: Arc::clone(&deliveries),
             admin_key: admin_key.digest,
             webhooks_allow_private: allow_private,
         };
@@ -92,9 +96,10 @@ impl Node {
         let mut api = parts.api(&kept);
         let reloader =
             file.map(|path| Arc::new(Reloader::new(path, parts, Arc::clone(&setups), kept)));
+        api.explainer = Some(GateExplainer::shared(&engine, &setups));
         api.config = reloader.clone().map(|reloader| reloader as Arc<dyn ConfigControl>);
         let of_gate = Arc::clone(&engine);
-        let serving = weir_gate::serve::serve(&settings.server.front, move || {
+        let serving = serve_on(&settings.server.front, given.data.as_ref(), move || {
             Arc::new(Gate::new(Arc::clone(&of_gate), Arc::clone(&setups)))
         })
         .context("server.listen")?;
@@ -154,6 +159,19 @@ impl Node {
         }
         drained
     }
+}
+
+/// The socket of the admin API: the one that was handed over, else one of our own.
+async fn listening(
+    server: &ServerSettings,
+    given: Option<std::net::TcpListener>,
+) -> anyhow::Result<TcpListener> {
+    let listen = server.admin_listen;
+    let opened = match given {
+        Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+        None => TcpListener::bind(listen).await,
+    };
+    opened.with_context(|| format!("cannot listen on {listen} (server.admin_listen)"))
 }
 
 /// Work that may end at any point.

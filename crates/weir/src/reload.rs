@@ -11,8 +11,7 @@ use tokio::sync::watch;
 use weir_api::settings::ConfigControl;
 use weir_gate::gate::Setups;
 
-use crate::config::diagnose::Style;
-use crate::config::load::{LoadError, load, parse};
+use crate::config::load::{load, parse};
 use crate::config::read::World;
 use crate::config::settings::Settings;
 use crate::difference::{difference, needs_restart};
@@ -42,7 +41,7 @@ impl Reloader {
         let mut kept = self.kept.lock();
         let engine = &self.parts.engine;
         let read = engine.with_names(|names| load(&self.path, names));
-        let settings = read.map_err(|error| told(&error))?;
+        let settings = read.map_err(|error| error.spoken())?;
         let other = Kept::of(&settings);
         let changes = difference(engine, &kept, &other, &settings.policy);
         engine.check_plans(&settings.policy).map_err(|missing| missing.to_string())?;
@@ -80,13 +79,17 @@ impl Reloader {
         let world = World { variable: &|name| std::env::var(name).ok(), folder };
         let read =
             self.parts.engine.with_names(|names| parse("the file", text.as_bytes(), &world, names));
-        read.map_err(|rejected| rejected.render(Style::PLAIN))
+        read.map_err(|rejected| rejected.spoken())
     }
 }
 
 impl Kept {
     /// What is in force after another configuration was taken: what needs a restart is as it was.
     fn followed_by(self, mut other: Self) -> Self {
+        if let (Some(shown), Some(fresh)) = (&self.server.certificate, &other.server.certificate) {
+            shown.renew(fresh);
+        }
+        other.server.certificate = self.server.certificate;
         other.server.front = self.server.front;
         other.server.admin_listen = self.server.admin_listen;
         other.server.drain_timeout = self.server.drain_timeout;
@@ -191,13 +194,6 @@ fn identity(path: &Path) -> Option<(PathBuf, [i64; 4])> {
     let size = i64::try_from(found.size()).unwrap_or(i64::MAX);
     let inode = found.ino().cast_signed();
     Some((real, [inode, size, found.mtime(), found.mtime_nsec()]))
-}
-
-fn told(error: &LoadError) -> String {
-    match error {
-        LoadError::Rejected(rejected) => rejected.render(Style::PLAIN),
-        LoadError::Unreadable { source, .. } => format!("{error}: {source}"),
-    }
 }
 
 const LOOK: Duration = Duration::from_millis(500);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use weir_api::hook::deliver::DeliveryCounts;
 use weir_api::settings::ApiSettings;
 use weir_engine::engine::Engine;
 use weir_engine::secret::SecretDigest;
@@ -9,7 +10,7 @@ use weir_gate::gate::Setup;
 use weir_gate::meters::GateMeters;
 use weir_gate::out_body::OutBody;
 use weir_gate::pipeline::Shared;
-use weir_gate::settings::{GateSettings, UpstreamSettings};
+use weir_gate::settings::{GateSettings, Told, UpstreamSettings};
 use weir_gate::upstream::Upstreams;
 use weir_wire::error::Links;
 
@@ -36,6 +37,7 @@ pub(crate) struct Kept {
 pub(crate) struct Parts {
     pub(crate) engine: Arc<Engine>,
     pub(crate) meters: Arc<GateMeters>,
+    pub(crate) deliveries: Arc<DeliveryCounts>,
     pub(crate) admin_key: SecretDigest,
     /// Whether webhooks may go to private and loopback addresses.
     pub(crate) webhooks_allow_private: bool,
@@ -76,7 +78,7 @@ impl Parts {
             top_up_url: kept.billing.top_up_url.clone(),
             auth_headers: kept.auth.headers.clone(),
             admin_key: self.admin_key,
-            metrics: exposition(&self.engine, &self.meters),
+            metrics: exposition(&self.engine, &self.meters, &self.deliveries),
             webhooks_allow_private: self.webhooks_allow_private,
             stripe_secret: kept
                 .billing
@@ -84,6 +86,7 @@ impl Parts {
                 .as_ref()
                 .map(|secret| secret.expose().to_owned()),
             config: None,
+            explainer: None,
         }
     }
 
@@ -99,8 +102,11 @@ impl Parts {
             body_bytes_max: kept.server.max_body_bytes,
             buffered_bytes_max: BUFFERED_BYTES_MAX,
             api_prefix: kept.server.api_prefix.clone(),
-            links: Arc::new(kept.links()),
-            top_up_url: kept.billing.top_up_url.clone().map(Arc::from),
+            told: Arc::new(Told {
+                links: kept.links(),
+                top_up_url: kept.billing.top_up_url.clone(),
+                currency: kept.billing.currency.clone(),
+            }),
             kept_bytes_max: kept.kept_bytes_max.clone(),
         };
         let shared = Shared::new(settings, Arc::new(side), Arc::clone(&self.meters));

@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use super::wire::{Reply, call};
+use super::wire::{Reply, Watched, call, now, watch};
 use crate::step::program;
 
 /// A folder with a store, the upstream before which it is used, and the key of its one customer.
@@ -18,6 +18,8 @@ pub(super) struct Rig {
     binary: PathBuf,
     pub(super) folder: PathBuf,
     _upstream: Process,
+    pub(super) upstream: SocketAddr,
+    pub(super) account: String,
     pub(super) bearer: String,
 }
 
@@ -66,7 +68,7 @@ impl Drop for Process {
 }
 
 impl Rig {
-    /// Builds the binary and says where it is.
+    /// Builds the binary for debugging and says where it is.
     pub(super) fn build(root: &Path) -> anyhow::Result<PathBuf> {
         let status = program("cargo", root)
             .args(["build", "-q", "-p", "weir"])
@@ -85,8 +87,14 @@ impl Rig {
         let (upstream, lines) = started(&mut command, "listening on ")?;
         let address = lines.trim().rsplit(' ').next().unwrap_or_default();
         std::fs::write(folder.join("weir.toml"), CONFIG.replace("UPSTREAM", address))?;
-        let mut rig =
-            Self { binary: binary.to_owned(), folder, _upstream: upstream, bearer: String::new() };
+        let mut rig = Self {
+            binary: binary.to_owned(),
+            folder,
+            _upstream: upstream,
+            upstream: address.trim_start_matches("http://").parse().context("no upstream")?,
+            account: String::new(),
+            bearer: String::new(),
+        };
         let weir = rig.serve(&[])?;
         let account = weir.operator("POST", "accounts", r#"{"name":"a","plan":"payg"}"#)?;
         let id = account.json()["id"].as_str().context("no account")?.to_owned();
@@ -96,6 +104,7 @@ impl Rig {
         let key = weir.operator("POST", &format!("accounts/{id}/keys"), key)?;
         let secret = key.json()["secret"].as_str().context("no key")?.to_owned();
         rig.bearer = format!("authorization: Bearer {secret}");
+        rig.account = id;
         Ok(rig)
     }
 
@@ -125,6 +134,24 @@ impl Rig {
     pub(super) fn pay(&self, weir: &Weir, id: &str) -> Reply {
         let headers = [self.bearer.clone(), format!("x-request-id: {id}")];
         call(weir.data, "PUT /clusters/a", &headers, "{}")
+    }
+
+    /// One priced stream of so many tokens at so many milliseconds each, watched to its end.
+    pub(super) fn stream(&self, weir: &Weir, id: &str, tokens: u64, pace_ms: u64) -> Watched {
+        let headers = [
+            self.bearer.clone(),
+            format!("x-request-id: {id}"),
+            format!("x-mock-tokens: {tokens}"),
+            format!("x-mock-chunk-delay-ms: {pace_ms}"),
+            "x-mock-usage: every-chunk".to_owned(),
+        ];
+        let body = r#"{"model":"m","stream":true,"max_tokens":4000,"messages":[]}"#;
+        watch(weir.data, "POST /chat", &headers, body)
+    }
+
+    /// What the wallet of the customer says, to its operator.
+    pub(super) fn wallet(&self, weir: &Weir) -> anyhow::Result<serde_json::Value> {
+        Ok(weir.operator("GET", &format!("accounts/{}/wallet", self.account), "")?.json())
     }
 
     /// A call that costs nothing.
@@ -168,15 +195,14 @@ fn started(command: &mut Command, ready: &str) -> anyhow::Result<(Process, Strin
 }
 
 /// Waits until something is so.
-#[expect(clippy::disallowed_methods, reason = "an experiment waits by the clock of the machine")]
 pub(super) fn within(
     patience: Duration,
     what: &str,
     mut holds: impl FnMut() -> bool,
 ) -> anyhow::Result<()> {
-    let end = Instant::now() + patience;
+    let end = now() + patience;
     while !holds() {
-        ensure!(Instant::now() < end, "still not after {patience:?}: {what}");
+        ensure!(now() < end, "still not after {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
@@ -199,9 +225,28 @@ urls = ["http://UPSTREAM"]
 
 [plans.payg]
 billing = "wallet"
+alerts = ["5.00"]
 
 [prices.call]
 request = "0.01"
+
+[prices.tiny]
+request = "0.0000132"
+
+[prices.m]
+output_tokens = "1.00/1k"
+
+[[routes]]
+match = "POST /chat"
+upstream = "mock"
+usage = "openai"
+price = "m"
+hold_output_tokens = 100
+
+[[routes]]
+match = "PUT /tiny/*"
+upstream = "mock"
+price = "tiny"
 
 [[routes]]
 match = "PUT /clusters/*"

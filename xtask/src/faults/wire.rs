@@ -1,8 +1,8 @@
-//! One HTTP/1.1 call on a connection of its own.
+//! One HTTP/1.1 call on a connection of its own, whole or watched as it comes.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -37,18 +37,7 @@ pub(super) fn call(to: SocketAddr, line: &str, headers: &[String], body: &str) -
 }
 
 fn exchange(to: SocketAddr, line: &str, headers: &[String], body: &str) -> std::io::Result<Reply> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let mut text = format!("{line} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n");
-    for header in headers {
-        text.push_str(header);
-        text.push_str("\r\n");
-    }
-    text.push_str(&format!(
-        "content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    ));
-    stream.write_all(text.as_bytes())?;
+    let mut stream = sent(to, line, headers, body)?;
     let mut bytes = Vec::new();
     let ended = stream.read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
@@ -61,4 +50,76 @@ fn exchange(to: SocketAddr, line: &str, headers: &[String], body: &str) -> std::
             None => reply.body.ends_with("0\r\n\r\n"),
         };
     Ok(reply)
+}
+
+/// A stream of events as its client saw it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watched {
+    /// When each event with output came, until the connection ended.
+    pub(super) output: Vec<Instant>,
+    /// When the terminal event came.
+    pub(super) done: Option<Instant>,
+    /// The status of its head; 0: none came.
+    pub(super) status: u16,
+}
+
+/// Makes a call whose answer is a stream of events, and watches it to its end.
+pub(super) fn watch(to: SocketAddr, line: &str, headers: &[String], body: &str) -> Watched {
+    let mut watched = Watched::default();
+    // However it ends: what was seen until then counts.
+    let _ended = follow(to, line, headers, body, &mut watched);
+    watched
+}
+
+fn follow(
+    to: SocketAddr,
+    line: &str,
+    headers: &[String],
+    body: &str,
+    watched: &mut Watched,
+) -> std::io::Result<()> {
+    let mut stream = sent(to, line, headers, body)?;
+    let mut held = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(());
+        }
+        held.extend_from_slice(&chunk[..count]);
+        let now = now();
+        while let Some(end) = held.windows(2).position(|pair| pair == b"\n\n") {
+            let event: Vec<u8> = held.drain(..end + 2).collect();
+            let event = String::from_utf8_lossy(&event);
+            if let Some((_, head)) = event.split_once("HTTP/1.1 ") {
+                watched.status = head.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
+            }
+            if event.contains("[DONE]") {
+                watched.done = Some(now);
+            } else if event.contains(r#""content":""#) && !event.contains(r#""content":"""#) {
+                watched.output.push(now);
+            }
+        }
+    }
+}
+
+fn sent(to: SocketAddr, line: &str, headers: &[String], body: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut text = format!("{line} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n");
+    for header in headers {
+        text.push_str(header);
+        text.push_str("\r\n");
+    }
+    text.push_str(&format!(
+        "content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    stream.write_all(text.as_bytes())?;
+    Ok(stream)
+}
+
+#[expect(clippy::disallowed_methods, reason = "an experiment measures by the clock of the machine")]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }

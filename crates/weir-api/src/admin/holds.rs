@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use weir_core::id::{AccountId, HoldId};
 use weir_core::time::Timestamp;
-use weir_engine::holds::HoldView;
+use weir_engine::holds::{self as engine, HoldView};
 
-use crate::answer::{Page, Paging, Shown, made};
+use crate::answer::{Page, Paging, Shown};
+use crate::once::{Once, made_once};
 use crate::problem::Problem;
 use crate::request::{Body, Id, Query};
 use crate::settings::App;
@@ -112,14 +113,17 @@ impl HoldShape {
 pub(crate) async fn create(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    once: Once,
     Body(new): Body<NewHold>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
     let amount = check::money("amount", &new.amount)?;
     let span = parse_span(&new.expires_in).map_err(|why| Problem::invalid("expires_in", why))?;
     check::text("reference", &new.reference)?;
-    let hold = app.engine.create_hold(&cell, amount, span, &new.reference).await?;
-    Ok(made(&HoldShape::of(hold)))
+    let new = engine::NewHold { amount, expires_in: span, reference: &new.reference };
+    let answering = once.answering(|hold: &HoldView| HoldShape::of(hold.clone()));
+    let hold = app.engine.create_hold_answering(&cell, new, answering).await?;
+    Ok(made_once(&HoldShape::of(hold)))
 }
 
 /// Lists the holds of an account, with what running calls hold beside them.

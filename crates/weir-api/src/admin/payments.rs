@@ -20,8 +20,9 @@ use crate::settings::App;
 /// What an event came to.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PaymentTaken {
-    /// `posted`: it changed a balance; `known`: it was taken before; `ignored`: it is not about
-    /// an account here.
+    /// `posted`: it changed a balance; `known`: it was taken before; `kept`: its payment was not
+    /// told yet, and it takes effect if that comes within 90 days; `ignored`: it is not about an
+    /// account here.
     outcome: &'static str,
     /// The entry that it posted.
     #[schema(required = true)]
@@ -49,15 +50,16 @@ pub(crate) async fn stripe(State(app): State<App>, request: Request) -> Result<R
     let event: Value = serde_json::from_slice(&body)
         .map_err(|_| Problem::new(Code::InvalidRequest, "The body is not JSON."))?;
     let taken = match read_event(&event, app.engine.currency())? {
-        Some(event) => app.engine.take_payment(&event).await?,
-        None => Taken::Foreign,
+        Some(event) => Some(app.engine.take_payment(&event).await?),
+        None => None,
     };
     let shape = match taken {
-        Taken::Posted(posted) => {
+        Some(Taken::Posted(posted)) => {
             PaymentTaken { outcome: "posted", entry_id: Some(posted.entry.to_string()) }
         }
-        Taken::Before => PaymentTaken { outcome: "known", entry_id: None },
-        Taken::Foreign => PaymentTaken { outcome: "ignored", entry_id: None },
+        Some(Taken::Before) => PaymentTaken { outcome: "known", entry_id: None },
+        Some(Taken::Kept) => PaymentTaken { outcome: "kept", entry_id: None },
+        None => PaymentTaken { outcome: "ignored", entry_id: None },
     };
     Ok(Shown::plain(shape).changed(app.engine.now()))
 }
@@ -90,29 +92,45 @@ fn read_event(event: &Value, currency: &str) -> Result<Option<PaymentEvent>, Pro
         return Err(Problem::invalid("id", "the event has none"));
     };
     let account = text(&object["metadata"]["weir_account"]);
+    let answers = text(&object["metadata"]["weir_auto_top_up"]);
     let amount = |member: &str| money(object, member, currency);
     let (payment, what) = match event["type"].as_str().unwrap_or_default() {
         "payment_intent.succeeded" => {
             let Some(account) = account else { return Ok(None) };
-            (&object["id"], PaymentFact::Paid { account, amount: amount("amount_received")? })
+            (
+                &object["id"],
+                PaymentFact::Paid { account, amount: amount("amount_received")?, answers },
+            )
         }
         "checkout.session.completed" => {
             let paid = object["payment_status"].as_str() == Some("paid");
             let Some(account) = account.filter(|_| paid) else { return Ok(None) };
             let of_intent = !object["payment_intent"].is_null();
             let payment = if of_intent { &object["payment_intent"] } else { &object["id"] };
-            (payment, PaymentFact::Paid { account, amount: amount("amount_total")? })
+            (payment, PaymentFact::Paid { account, amount: amount("amount_total")?, answers })
         }
         "charge.refunded" => {
             (&object["payment_intent"], PaymentFact::RefundedTo(amount("amount_refunded")?))
         }
         "charge.dispute.created" => {
-            (&object["payment_intent"], PaymentFact::Disputed(amount("amount")?))
+            let Some(dispute) = text(&object["id"]) else { return Ok(None) };
+            let amount = amount("amount")?;
+            (&object["payment_intent"], PaymentFact::Disputed { dispute, amount })
+        }
+        "charge.dispute.closed" => {
+            let won = matches!(object["status"].as_str(), Some("won" | "warning_closed"));
+            let Some(dispute) = text(&object["id"]).filter(|_| won) else { return Ok(None) };
+            (&object["payment_intent"], PaymentFact::DisputeWon { dispute })
         }
         _ => return Ok(None),
     };
     let Some(payment) = text(payment) else { return Ok(None) };
-    for (member, text) in [("id", &id), ("data.object.id", &payment)] {
+    let dispute = match &what {
+        PaymentFact::Disputed { dispute, .. } | PaymentFact::DisputeWon { dispute } => dispute,
+        PaymentFact::Paid { .. } | PaymentFact::RefundedTo(_) => &payment,
+    };
+    let ids = [("id", &id), ("data.object.payment_intent", &payment), ("data.object.id", dispute)];
+    for (member, text) in ids {
         if text.is_empty() || text.len() > ID_MAX {
             return Err(Problem::invalid(member, format!("it must have 1 to {ID_MAX} characters")));
         }

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weir_core::id::{AccountId, Seq};
 use weir_core::price::Period;
+use weir_engine::refunds::NewRefund;
 use weir_engine::statements::Statement;
 
-use crate::answer::{Shown, made};
+use crate::answer::Shown;
+use crate::once::{Once, made_once};
 use crate::problem::Problem;
 use crate::request::{Body, Id, Query};
 use crate::settings::App;
@@ -88,6 +90,7 @@ pub(crate) struct LineShape {
 pub(crate) async fn refund(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    once: Once,
     Body(refund): Body<Refund>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
@@ -100,8 +103,10 @@ pub(crate) async fn refund(
         return Err(Problem::invalid("reason", "it must say why"));
     }
     check::text("reason", &refund.reason)?;
-    let posted = app.engine.refund(&cell, charge, amount, &refund.reason).await?;
-    Ok(made(&PostedShape::of(&posted)))
+    let refund = NewRefund { charge, amount, reason: &refund.reason };
+    let answering = once.answering(PostedShape::of);
+    let posted = app.engine.refund_answering(&cell, refund, answering).await?;
+    Ok(made_once(&PostedShape::of(&posted)))
 }
 
 /// Shows what happened to a wallet in a month.

@@ -10,14 +10,16 @@ use weir_core::money::Nano;
 use weir_engine::credit::NewCredit;
 use weir_engine::record::AccountRecord;
 
-use crate::answer::{Page, Paging, Shown, made};
+use crate::answer::{Page, Paging, Shown};
+use crate::once::{Once, made_once};
 use crate::problem::Problem;
 use crate::request::{Body, Change, Id, IfMatch, Query};
 use crate::settings::App;
 use crate::shape::check;
 use crate::shape::key::future;
 use crate::shape::wallet::{
-    AdjustmentShape, AutoTopUp, EntryShape, PostedShape, TopUp, WalletChange, WalletShape,
+    AdjustmentShape, AutoTopUp, EntryShape, PostedShape, TopUp, TopUpDeclined, WalletChange,
+    WalletShape,
 };
 
 /// Shows the wallet of an account.
@@ -67,6 +69,7 @@ pub(crate) async fn change(
 pub(crate) async fn top_up(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    once: Once,
     Body(top_up): Body<TopUp>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
@@ -81,10 +84,29 @@ pub(crate) async fn top_up(
         Category::Paid => EntryKind::TopUp,
         Category::Promo => EntryKind::Grant,
     };
-    let (reference, note) = (REFERENCE.to_owned(), top_up.note);
-    let credit = NewCredit { amount, kind, terms, reference, note, once: None };
-    let posted = app.engine.post_credit(&cell, &credit).await?;
-    Ok(made(&PostedShape::of(&posted)))
+    let (note, answers) = (top_up.note, top_up.reference);
+    let reference = answers.clone().unwrap_or_else(|| REFERENCE.to_owned());
+    let credit = NewCredit { amount, kind, terms, reference, note, once: None, answers };
+    let answering = once.answering(PostedShape::of);
+    let posted = app.engine.post_credit_answering(&cell, &credit, answering).await?;
+    Ok(made_once(&PostedShape::of(&posted)))
+}
+
+/// Says that the automatic top-up which was asked for is not made: the next request waits an hour,
+/// twice as long each time, at most 32 hours.
+#[utoipa::path(post, path = "/accounts/{id}/wallet/auto-top-up/decline", tag = "wallets",
+    request_body = TopUpDeclined, params(("id" = String, Path, description = "The account's id.")),
+    responses((status = 200, description = "The wallet.", body = WalletShape)))]
+pub(crate) async fn decline_top_up(
+    State(app): State<App>,
+    Id(id): Id<AccountId>,
+    Body(declined): Body<TopUpDeclined>,
+) -> Result<Response, Problem> {
+    let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
+    let reason = declined.reason.unwrap_or_default();
+    check::text("reason", &reason)?;
+    app.engine.decline_top_up(&cell, &declined.reference, &reason).await?;
+    Ok(shown(&app, id)?.changed(app.engine.now()))
 }
 
 /// Posts a change by hand.
@@ -95,6 +117,7 @@ pub(crate) async fn top_up(
 pub(crate) async fn adjust(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    once: Once,
     Body(adjustment): Body<AdjustmentShape>,
 ) -> Result<Response, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
@@ -111,9 +134,11 @@ pub(crate) async fn adjust(
         reference: REFERENCE.to_owned(),
         note: Some(adjustment.reason),
         once: None,
+        answers: None,
     };
-    let posted = app.engine.post_credit(&cell, &credit).await?;
-    Ok(made(&PostedShape::of(&posted)))
+    let answering = once.answering(PostedShape::of);
+    let posted = app.engine.post_credit_answering(&cell, &credit, answering).await?;
+    Ok(made_once(&PostedShape::of(&posted)))
 }
 
 /// Lists the entries of a wallet, newest first.

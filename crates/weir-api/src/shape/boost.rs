@@ -128,7 +128,7 @@ fn ppm(number: &Number) -> Result<u64, Problem> {
 }
 
 /// The same back.
-fn multiplier(ppm: u64) -> Option<Number> {
+pub(crate) fn multiplier(ppm: u64) -> Option<Number> {
     let (whole, rest) = (ppm / 1_000_000, ppm % 1_000_000);
     if rest == 0 {
         return Some(whole.into());

@@ -53,12 +53,7 @@ pub(crate) struct LimitShape {
 impl LimitShape {
     /// Where a limit stands.
     pub(crate) fn of(view: &LimitView) -> Self {
-        let told = |amount: u64| match view.unit {
-            Unit::Credits => {
-                Value::from(Nano::new(i64::try_from(amount).unwrap_or(i64::MAX)).to_string())
-            }
-            Unit::Requests | Unit::Tokens => Value::from(amount),
-        };
+        let told = |amount: u64| told(view.unit, amount);
         let in_flight = view.algorithm == Algorithm::Concurrency;
         Self {
             name: view.name.to_owned(),
@@ -76,5 +71,15 @@ impl LimitShape {
             boosted: view.boosted,
             shadow: view.shadow,
         }
+    }
+}
+
+/// An amount as it is told: a number, of credits a decimal string.
+pub(crate) fn told(unit: Unit, amount: u64) -> Value {
+    match unit {
+        Unit::Credits => {
+            Value::from(Nano::new(i64::try_from(amount).unwrap_or(i64::MAX)).to_string())
+        }
+        Unit::Requests | Unit::Tokens => Value::from(amount),
     }
 }

@@ -34,7 +34,8 @@ pub(crate) struct EventShape {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsWanted {
-    /// Only those after this id: `next_cursor` of the answer before.
+    /// Only those after this id: `next_cursor` of the answer before; `latest`: none yet, but the
+    /// cursor after which all that is told from now on will be.
     pub(crate) after: Option<String>,
     /// How many at most; 50 if left out.
     #[param(minimum = 1, maximum = 200)]

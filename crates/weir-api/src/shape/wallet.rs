@@ -40,6 +40,9 @@ pub(crate) struct WalletShape {
     /// How it is topped up by itself; `null`: not at all.
     #[schema(required = true)]
     auto_top_up: Option<AutoTopUp>,
+    /// The automatic top-up that was asked for and waits for its answer; `null`: there is none.
+    #[schema(required = true)]
+    auto_top_up_pending: Option<TopUpAsked>,
     /// Where it stands towards those alerts, and towards being empty.
     levels: Vec<LevelShape>,
     /// What is spent per hour; `null` before six hours of history.
@@ -185,6 +188,34 @@ pub(crate) struct TopUp {
     /// Whether it was paid for.
     #[serde(default)]
     pub(crate) category: CategoryShape,
+    /// The automatic top-up that this answers: the reference of its request.
+    pub(crate) reference: Option<String>,
+}
+
+/// An automatic top-up that is not made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TopUpDeclined {
+    /// The reference of the request.
+    pub(crate) reference: String,
+    /// Why, for whoever is told.
+    #[schema(max_length = 1000)]
+    pub(crate) reason: Option<String>,
+}
+
+/// An automatic top-up that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopUpAsked {
+    /// What the answer is to name.
+    reference: String,
+    /// How much.
+    amount: String,
+    /// When it was asked for.
+    #[schema(format = DateTime)]
+    requested_at: String,
+    /// Until when it waits for an answer.
+    #[schema(format = DateTime)]
+    expires_at: String,
 }
 
 /// A change by hand.
@@ -265,6 +296,12 @@ impl WalletShape {
             grants: view.grants.iter().map(GrantShape::of).collect(),
             alerts,
             auto_top_up: auto.and_then(|auto| serde_json::from_value(auto).ok()),
+            auto_top_up_pending: engine.top_up_asked(cell).map(|asked| TopUpAsked {
+                reference: asked.reference,
+                amount: asked.amount,
+                requested_at: rfc3339(Timestamp::from_micros(asked.at_us)),
+                expires_at: rfc3339(Timestamp::from_micros(asked.expires_us)),
+            }),
             levels: levels.iter().map(LevelShape::of).collect(),
             burn_per_hour: spending.per_hour.map(|burn| burn.to_string()),
             runway_s: spending.runway.map(Span::secs_ceil),

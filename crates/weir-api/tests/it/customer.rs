@@ -109,7 +109,10 @@ async fn prices_and_models_are_shown_with_and_without_a_key() {
     assert_eq!(llama["rates"]["input_tokens"]["per"], 1_000_000);
     assert_eq!(llama["rates"]["input_tokens"]["tiers"][0]["amount"], "0.15");
     let models = call(&api.customer, "GET", "/weir/v1/models", &[], Value::Null).await.expect(200);
-    let expected = json!([{"id": "llama-3-8b", "price": "llama-3-8b", "max_output_tokens": 8_192}]);
+    let expected = json!([
+        {"id": "llama-3-8b", "price": "llama-3-8b", "max_output_tokens": 8_192},
+        {"id": "training", "price": "training", "max_output_tokens": null},
+    ]);
     assert_eq!(models.body["data"], expected);
 
     let account = api.account("payg").await;

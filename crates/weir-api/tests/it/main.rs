@@ -21,4 +21,5 @@ mod repeat;
 mod serve;
 mod support;
 mod usage;
+mod usage_events;
 mod wallet;

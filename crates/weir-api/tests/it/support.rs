@@ -75,6 +75,7 @@ impl Api {
             admin_key: SecretDigest::of(ADMIN_KEY.as_bytes()),
             metrics: Arc::new(|| "weir_build_info 1\n".to_owned()),
             config: None,
+            explainer: None,
         });
         let admin = weir_api::admin::router(Arc::clone(&engine), Arc::clone(&settings));
         let customer = weir_api::customer::router(Arc::clone(&engine), settings);
@@ -242,6 +243,8 @@ fn policy(names: &mut LimitNames) -> Policy {
     let llama = Price::new("llama-3-8b", rates, Vec::new()).unwrap();
     let request = Rates::default().with(Meter::Request, "0.01".parse().unwrap());
     let image = Price::new("image", request, Vec::new()).unwrap();
+    let second = Rates::default().with(Meter::Second, "0.0005".parse().unwrap());
+    let gpu = Price::new("training", second, Vec::new()).unwrap();
     let parts = PolicyParts {
         routes: vec![
             route("GET /items/*", "read", None, RoutePrice::Free, vec![]),
@@ -255,7 +258,7 @@ fn policy(names: &mut LimitNames) -> Policy {
             price: None,
             max_output_tokens: Some(8_192),
         }],
-        prices: PriceBook::new([llama, image]).unwrap(),
+        prices: PriceBook::new([llama, image, gpu]).unwrap(),
     };
     Policy::new(PolicyNumber(1), parts).unwrap()
 }

@@ -111,6 +111,11 @@ impl Price {
         &self.rates
     }
 
+    /// Whether an amount of `meter` has a rate, its own or that of the meter it is counted as.
+    pub fn charges(&self, meter: Meter) -> bool {
+        self.rates.counted_as(meter).is_some()
+    }
+
     /// The rates for long prompts, ascending by where they begin.
     pub fn long_contexts(&self) -> &[LongContext] {
         &self.long

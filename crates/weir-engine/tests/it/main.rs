@@ -4,11 +4,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what makes it fail again"
 )]
 
 mod alerts;
+mod auto_top_up;
 mod holds;
 mod money;
+mod sim;
 mod sound;
 mod support;

@@ -1,12 +1,17 @@
 //! Commands that talk to a running server, one file per resource.
 
 pub(crate) mod account;
+pub(crate) mod backup;
 pub(crate) mod boost;
 pub(crate) mod config;
+pub(crate) mod context;
+pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod increase;
 pub(crate) mod key;
 pub(crate) mod limits;
 pub(crate) mod tail;
 pub(crate) mod usage;
 pub(crate) mod wallet;
+pub(crate) mod webhook;

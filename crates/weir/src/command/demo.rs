@@ -17,6 +17,7 @@ use super::serve::runtime;
 use crate::config::load::parse;
 use crate::config::read::World;
 use crate::node::Node;
+use crate::sockets::Given;
 use crate::telemetry;
 use crate::traffic;
 use crate::upstream;
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let world = World { variable: &|_| None, folder: folder.path().to_owned() };
         let settings = parse("demo.toml", config.as_bytes(), &world, &mut names)
             .map_err(|why| anyhow::anyhow!("the demo's own configuration is wrong: {why}"))?;
-        let node = Node::start(settings, names, None).await?;
+        let node = Node::start(settings, names, None, Given::default()).await?;
         let trials = open_accounts(&node.engine).await?;
         print(&node, &trials, &admin_key)?;
         let visitor = trials.iter().find(|trial| trial.plan == VISITED);

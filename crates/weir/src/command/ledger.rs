@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_engine::audit::verify;
+use weir_store::verify::Report;
 
 /// What `weir ledger` takes.
 #[derive(Debug, clap::Args)]
@@ -40,15 +41,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout();
     match verify(&args.path) {
         Ok(report) => {
-            let (entries, accounts) = (report.entries, report.accounts);
             if args.json {
-                let answer = json!({
-                    "ok": true, "entries": entries, "accounts": accounts,
-                    "snapshots": report.snapshots, "last_entry": report.last_seq.to_string(),
-                    "balance": money(report.balance),
-                });
-                writeln!(out, "{answer:#}")?;
+                writeln!(out, "{:#}", told(&report))?;
             } else {
+                let (entries, accounts) = (report.entries, report.accounts);
                 let balance = money(report.balance);
                 writeln!(out, "ok: {entries} entries of {accounts} accounts, {balance} in all")?;
             }
@@ -65,8 +61,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What was proven, as JSON.
+pub(crate) fn told(report: &Report) -> Value {
+    json!({
+        "ok": true, "entries": report.entries, "accounts": report.accounts,
+        "snapshots": report.snapshots, "last_entry": report.last_seq.to_string(),
+        "balance": money(report.balance),
+    })
+}
+
 /// The sum of all balances as decimal text; it may be more than one wallet can hold.
-fn money(nano: i128) -> String {
+pub(crate) fn money(nano: i128) -> String {
     let (whole, rest) = (nano.unsigned_abs() / NANO, nano.unsigned_abs() % NANO);
     let sign = if nano < 0 { "-" } else { "" };
     let fraction = format!("{rest:09}");

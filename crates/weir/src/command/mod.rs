@@ -5,6 +5,9 @@ pub(crate) mod demo_upstream;
 pub(crate) mod init;
 pub(crate) mod ledger;
 
+pub(crate) mod doctor;
+pub(crate) mod restore;
+
 pub(crate) mod serve;
 
 pub(crate) mod demo;

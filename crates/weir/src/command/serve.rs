@@ -1,6 +1,6 @@
 //! `weir serve`: the server, until a signal ends it.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,8 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use weir_core::names::LimitNames;
 
 use super::check::{BAD_CONFIG, report};
-use crate::config::load::load;
+use crate::config::load::{LoadError, load};
 use crate::node::Node;
+use crate::sockets::Given;
 use crate::telemetry;
 
 /// What `weir serve` takes.
@@ -31,16 +32,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = match load(&args.config, &mut names) {
         Ok(settings) => settings,
         Err(error) => {
-            report(&error)?;
+            // A log is read by others than who may read the file: no line of it is shown there.
+            match &error {
+                LoadError::Rejected(rejected) if !std::io::stderr().is_terminal() => {
+                    for line in rejected.spoken().lines() {
+                        writeln!(std::io::stderr(), "error: {line}")?;
+                    }
+                }
+                _ => report(&error)?,
+            }
             return Ok(ExitCode::from(BAD_CONFIG));
         }
     };
+    let given = Given::take().context("the sockets that were handed over cannot be used")?;
     telemetry::start();
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
-        let node = Node::start(settings, names, Some(args.config.clone())).await?;
+        let node = Node::start(settings, names, Some(args.config.clone()), given).await?;
         announce(&node)?;
         loop {
             tokio::select! {

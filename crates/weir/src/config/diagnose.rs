@@ -80,6 +80,17 @@ impl Rejected {
         self.problems.iter().map(words).collect()
     }
 
+    /// Every problem with its place, but no line of the file: a secret may stand in one.
+    pub(crate) fn spoken(&self) -> String {
+        let told = self.words().into_iter().map(|problem| {
+            let ProblemWords { file, line, column, path, message, hint } = problem;
+            let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{file}:{line}:{column}: {path}{message}{hint}\n")
+        });
+        told.collect()
+    }
+
     /// Draws every problem.
     pub(crate) fn render(&self, style: Style) -> String {
         let handler = handler(style);

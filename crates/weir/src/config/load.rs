@@ -26,6 +26,16 @@ pub(crate) enum LoadError {
     Rejected(Box<Rejected>),
 }
 
+impl LoadError {
+    /// Why, without any line of the file.
+    pub(crate) fn spoken(&self) -> String {
+        match self {
+            Self::Rejected(rejected) => rejected.spoken(),
+            Self::Unreadable { source, .. } => format!("{self}: {source}\n"),
+        }
+    }
+}
+
 /// Reads and checks the configuration at `path` with the environment of this process; its limits
 /// are interned in `names`.
 ///

@@ -9,7 +9,7 @@ use weir_gate::settings::{RuntimeKind, ServerSettings as FrontSettings};
 
 use super::place::{At, Place};
 use super::read::{Read, Reading, Section, Value};
-use super::tls::read_tls;
+use super::tls::{Certificate, read_tls};
 use super::values::{Bytes, Url};
 
 /// What `[server]` says.
@@ -17,6 +17,8 @@ use super::values::{Bytes, Url};
 pub(crate) struct ServerSettings {
     /// The front of the data plane and the customer API: address, bounds, timeouts, TLS.
     pub(crate) front: FrontSettings,
+    /// What the front shows to clients, where it speaks TLS.
+    pub(crate) certificate: Option<Certificate>,
     /// Admin API, dashboard, metrics, health.
     pub(crate) admin_listen: SocketAddr,
     /// How customers reach the front, without a slash at its end.
@@ -43,8 +45,11 @@ impl ServerSettings {
         check_apart(listen.as_ref(), admin.as_ref(), reading);
         let public_url = section.get("public_url", reading);
         let support_url = section.get::<Url>("support_url", reading);
+        let (front, certificate) =
+            read_front(listen.map_or(LISTEN, |at| at.value), section, reading);
         Self {
-            front: read_front(listen.map_or(LISTEN, |at| at.value), section, reading),
+            front,
+            certificate,
             admin_listen: admin.map_or(ADMIN_LISTEN, |at| at.value),
             public_url: public_url.and_then(|url| origin_and_path(&url, "public_url", reading)),
             support_url: support_url.map(|at| at.value.0.to_string()),
@@ -61,7 +66,7 @@ fn read_front(
     listen: SocketAddr,
     section: &mut Section<'_, '_>,
     reading: &mut Reading<'_>,
-) -> FrontSettings {
+) -> (FrontSettings, Option<Certificate>) {
     let mut front = FrontSettings::new(listen);
     let connections = section.get::<u64>("max_connections", reading);
     let connections = bounded(connections, "max_connections", 1_000_000, reading);
@@ -72,10 +77,12 @@ fn read_front(
     front.timeouts.head = section.or("header_timeout", front.timeouts.head, reading);
     front.timeouts.body_idle = section.or("body_timeout", front.timeouts.body_idle, reading);
     front.runtime = section.or("runtime", front.runtime, reading);
-    front.tls = section
+    let tls = section
         .value("tls")
         .and_then(|value| reading.under("tls", |reading| read_tls(value, reading)));
-    front
+    let (tls, certificate) = tls.unzip();
+    front.tls = tls;
+    (front, certificate)
 }
 
 impl Read for RuntimeKind {

@@ -3,15 +3,39 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use super::place::At;
 use super::read::{Reading, Section, Value};
 
+/// What the front shows to clients; it can be renewed while connections go on.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate(Arc<RwLock<Arc<CertifiedKey>>>);
+
+impl Certificate {
+    /// Shows from the next handshake on what `other` shows.
+    pub(crate) fn renew(&self, other: &Self) {
+        let fresh = Arc::clone(&other.0.read());
+        *self.0.write() = fresh;
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read()))
+    }
+}
+
 /// Reads `tls = { cert = "…", key = "…" }`; `None` after a problem.
-pub(crate) fn read_tls(value: &Value<'_>, reading: &mut Reading<'_>) -> Option<Arc<ServerConfig>> {
+pub(crate) fn read_tls(
+    value: &Value<'_>,
+    reading: &mut Reading<'_>,
+) -> Option<(Arc<ServerConfig>, Certificate)> {
     let mut section = Section::of(value, reading)?;
     let cert = section.need("cert", "cert = \"server.pem\"", reading);
     let key = section.need("key", "key = \"server.key\"", reading);
@@ -21,13 +45,17 @@ pub(crate) fn read_tls(value: &Value<'_>, reading: &mut Reading<'_>) -> Option<A
     let key = key.and_then(|path| reading.under("key", |reading| read_key(&path, reading)));
     let (chain, key) = (chain?, key?);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let built = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+    let built = CertifiedKey::from_der(chain, key, &provider).and_then(|certified| {
+        let builder = ServerConfig::builder_with_provider(provider);
+        Ok((builder.with_safe_default_protocol_versions()?, certified))
+    });
     match built {
-        Ok(mut config) => {
+        Ok((builder, certified)) => {
+            let certificate = Certificate(Arc::new(RwLock::new(Arc::new(certified))));
+            let resolver = Arc::new(certificate.clone());
+            let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            Some(Arc::new(config))
+            Some((Arc::new(config), certificate))
         }
         Err(error) => {
             let hint = "the key must be that of the first certificate in the file";

@@ -72,3 +72,72 @@ fn what_wallets_paid_stands_in_the_metrics_and_is_exact() {
     });
     assert!(output.is_some_and(|(_, tokens)| (tokens - 80.0).abs() < 1e-9), "{found:#?}");
 }
+
+/// The names that the exposition declares, as Prometheus stores them.
+fn declared(text: &str) -> BTreeMap<String, String> {
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let kinds = kinds.filter_map(|line| line.split_once(' '));
+    kinds
+        .map(|(name, kind)| {
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            (format!("{name}{suffix}"), kind.to_owned())
+        })
+        .collect()
+}
+
+fn exposition() -> String {
+    let mock = Mock::start();
+    let weir = Weir::start(&wallet::config(&mock), &[paying("payg", "25.00")]);
+    let body =
+        r#"{"model":"llama-3-8b","max_tokens":2,"messages":[{"role":"user","content":"Hi"}]}"#;
+    assert_eq!(weir.call(0, "POST", "/ai/chat", body).status, 200);
+    weir.admin("GET", "/metrics", "").text().to_owned()
+}
+
+#[test]
+fn every_metric_of_the_contract_is_there_after_one_call() {
+    let text = exposition();
+    let found = declared(&text);
+    // Without a response cache there is nothing for weir_cache_total to count.
+    for (name, kind) in [
+        ("weir_requests_total", "counter"),
+        ("weir_decision_duration_seconds", "histogram"),
+        ("weir_overhead_seconds", "histogram"),
+        ("weir_upstream_duration_seconds", "histogram"),
+        ("weir_time_to_first_byte_seconds", "histogram"),
+        ("weir_tokens_total", "counter"),
+        ("weir_charged_total", "counter"),
+        ("weir_debt_total", "counter"),
+        ("weir_holds_open", "gauge"),
+        ("weir_refusals_total", "counter"),
+        ("weir_webhook_deliveries_total", "counter"),
+        ("weir_store_commit_seconds", "histogram"),
+        ("weir_build_info", "gauge"),
+    ] {
+        assert_eq!(found.get(name).map(String::as_str), Some(kind), "{name} in {found:#?}");
+    }
+    check(&samples(&text), "weir_webhook_deliveries_total{result=\"delivered\"}", 0.0);
+}
+
+#[test]
+fn dashboard_and_alerts_only_ask_for_metrics_that_exist() {
+    let found = declared(&exposition());
+    let files = [
+        include_str!("../../../../packaging/dashboard.json"),
+        include_str!("../../../../packaging/alerts.yml"),
+    ];
+    let mut asked = 0;
+    for word in files.iter().flat_map(|file| {
+        file.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+    }) {
+        if !word.starts_with("weir_") {
+            continue;
+        }
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+        let known =
+            base.is_some_and(|base| found.get(base).is_some_and(|kind| kind == "histogram"));
+        assert!(known || found.contains_key(word), "{word} is no metric: {found:#?}");
+        asked += 1;
+    }
+    assert!(asked > 10, "{asked}");
+}

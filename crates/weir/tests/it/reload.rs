@@ -121,3 +121,35 @@ fn reloads_under_load_fail_no_call_and_lose_no_count() {
     });
     assert_eq!(counted, Some(calls + 1));
 }
+
+#[test]
+fn a_rejected_file_is_told_without_its_lines_for_a_secret_may_stand_there() {
+    let mock = Mock::start();
+    let mut weir = start(&mock);
+    let secret = "sk-live-0123456789";
+    // The upstream's key and what is wrong stand in one line.
+    let line = format!(
+        "headers = {{ authorization = \"Bearer {secret}\" }}\ncolour = \"{secret}\"\n[plans.free]"
+    );
+    rewrite(&weir, |text| text.replace("[plans.free]", &line));
+    let refused = weir.admin("POST", "/admin/v1/config/reload", "");
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("unknown key `colour`"), "{}", refused.text());
+    assert!(!refused.text().contains(secret), "{}", refused.text());
+    let whole = std::fs::read_to_string(weir.config_path()).expect("a file");
+    let compared = weir.admin("POST", "/admin/v1/config/diff", &whole);
+    assert_eq!(compared.status, 400);
+    assert!(!compared.text().contains(secret), "{}", compared.text());
+    eventually("the log tells it", || weir.process.log().contains("unknown key `colour`"));
+    assert!(!weir.process.log().contains(secret), "{}", weir.process.log());
+    // Nor does a start that fails, whose standard error is a log.
+    weir.stop();
+    let started = std::process::Command::new(env!("CARGO_BIN_EXE_weir"))
+        .current_dir(weir.folder())
+        .args(["serve", "--config", "weir.toml"])
+        .output()
+        .expect("the binary starts");
+    let told = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert_eq!(started.status.code(), Some(2));
+    assert!(told.contains("unknown key `colour`") && !told.contains(secret), "{told}");
+}

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -27,10 +28,25 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the binary and reads what it prints up to a line that begins with `ready`.
     fn start(command: &mut Command, errors: &Path, ready: &str) -> Self {
-        let began = Instant::now();
         let log = File::options().create(true).append(true).open(errors).expect("a log file");
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
+        Self::ready(command.stderr(log), errors, ready)
+    }
+
+    /// Serves from a folder on sockets that are handed over as systemd does it.
+    pub(crate) fn serve_on(folder: &Path, data: &TcpListener, admin: &TcpListener) -> Self {
+        let script = "exec 3<&0 4<&2 2>>stderr.log </dev/null; \
+                      LISTEN_PID=$$ exec \"$WEIR\" serve --config weir.toml";
+        let socket = |socket: &TcpListener| OwnedFd::from(socket.try_clone().expect("a copy"));
+        let mut command = Command::new("sh");
+        command.current_dir(folder).args(["-c", script]).env("WEIR", env!("CARGO_BIN_EXE_weir"));
+        command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "data:admin");
+        command.stdin(socket(data)).stderr(socket(admin));
+        Self::ready(&mut command, &folder.join("stderr.log"), "admin API")
+    }
+
+    fn ready(command: &mut Command, errors: &Path, ready: &str) -> Self {
+        let began = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut printed = String::new();
         while !printed.lines().next_back().is_some_and(|line| line.starts_with(ready)) {
@@ -122,6 +138,7 @@ impl Weir {
             .replace("127.0.0.1:8080", "127.0.0.1:0")
             .replace("127.0.0.1:8081", "127.0.0.1:0")
             .replace("\"weir-data\"", "\"store\"")
+            .replacen("[auth]\n", &format!("[auth]\nadmin_key = \"{ADMIN_KEY}\"\n"), 1)
             .replace("http://127.0.0.1:9000", &format!("http://{upstream}"));
         Self::start_whole(&config, wishes)
     }

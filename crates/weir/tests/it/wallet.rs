@@ -63,6 +63,8 @@ fn a_wallet_pays_for_exactly_500_calls_from_64_connections() {
     assert_eq!((refused.status, refused.code().as_str()), (402, "insufficient_credits"));
     let told = refused.json();
     assert_eq!((&told["required"], &told["available"]), (&"0.01".into(), &"0.00".into()));
+    assert_eq!(told["currency"], "USD");
+    assert!(told["detail"].as_str().unwrap().contains("0.01 USD"), "{told}");
     let entries = weir.stop_and_read();
     let charges: Vec<_> = entries.iter().filter(|entry| entry.kind == EntryKind::Charge).collect();
     assert_eq!(charges.len(), 500);

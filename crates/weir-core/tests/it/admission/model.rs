@@ -80,6 +80,11 @@ impl Model {
 
     pub(crate) fn settle(&mut self, took: Took, tokens: u64, worth: u64) {
         for (name, taken) in took {
+            // A limit that went while nothing of it was used, and came back, counts what ends now.
+            if let Some((_, rule)) = self.rules.get(&name) {
+                let fresh = || (Window::default(), rule.clone());
+                self.windows.entry(name.clone()).or_insert_with(fresh);
+            }
             let Some((window, rule)) = self.windows.get_mut(&name) else { continue };
             match (rule.algorithm(), rule.unit()) {
                 (Algorithm::Concurrency, _) => rule.give_back(window, taken, self.now),

@@ -308,3 +308,18 @@ fn multipliers_and_boosts_change_the_quota_and_nothing_else() {
     assert_eq!(rule.with_quota(None).quota(), None);
     assert_eq!(Rule::unlimited().scaled(500_000), Rule::unlimited());
 }
+
+/// Units times microseconds of a month need more than 64 bits.
+#[test]
+fn a_large_bucket_of_a_month_counts_every_unit() {
+    let (now, quota, used) = (secs(1_000_000), 10_000_000_000, 9_000_000_001);
+    let terms = Terms::new(Some(quota), Period::Span(Span::from_secs(2_592_000)));
+    let rule = Rule::new(Terms { algorithm: Algorithm::TokenBucket, ..terms }).unwrap();
+    let mut window = Window::default();
+    let taken = rule.take(&mut window, used, now);
+    assert_eq!(rule.snapshot(&window, now).used, used);
+    assert!(rule.check(&window, quota - used, false, now).is_ok());
+    assert!(rule.check(&window, quota - used + 1, false, now).is_err());
+    rule.give_back(&mut window, taken, now);
+    assert_eq!(rule.snapshot(&window, now).used, 0);
+}
