@@ -331,10 +331,8 @@ fn a_calendar_window_that_is_taken_up_earlier_counts_in_the_present_one() {
 /// Units times microseconds of a month need more than 64 bits.
 #[test]
 fn a_large_bucket_of_a_month_counts_every_unit() {
-    use weir_core::limit::{Algorithm, Period, Rule, Terms};
-    use weir_core::window::Window;
-    let (now, quota, used) = (super::secs(1_000_000), 10_000_000_000, 9_000_000_001);
-    let terms = Terms::new(Some(quota), Period::Span(weir_core::time::Span::from_secs(2_592_000)));
+    let (now, quota, used) = (secs(1_000_000), 10_000_000_000, 9_000_000_001);
+    let terms = Terms::new(Some(quota), Period::Span(Span::from_secs(2_592_000)));
     let rule = Rule::new(Terms { algorithm: Algorithm::TokenBucket, ..terms }).unwrap();
     let mut window = Window::default();
     let taken = rule.take(&mut window, used, now);
