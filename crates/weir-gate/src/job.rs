@@ -175,6 +175,7 @@ impl Job {
             produced: self.facts.with_input(Usage::NONE),
             free,
             cut: true,
+            withheld: false,
             flags: Flags::UPSTREAM_BROKE,
             status: failure.status(),
             latency_ms: self.facts.latency_ms(),
@@ -185,7 +186,8 @@ impl Job {
 
     /// Settles a call that failed, and tells so when that is durable.
     async fn settled_failure(&mut self, failure: Failure, outcome: &Outcome) -> Failure {
-        let Some(settled) = self.duty.settle(outcome) else { return failure };
+        let outcome = Outcome { withheld: true, ..*outcome };
+        let Some(settled) = self.duty.settle(&outcome) else { return failure };
         if let Some(commit) = settled.commit
             && self.facts.durable(commit).await.is_err()
         {
@@ -245,6 +247,7 @@ impl Job {
         }
         tally.lasted(self.facts.latency_ms());
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
+        let outcome = Outcome { withheld: true, ..outcome };
         let mut bytes = collected.into_bytes();
         if let Some(mut recording) = self.facts.recording(status, head.headers()) {
             recording.push(&bytes);
