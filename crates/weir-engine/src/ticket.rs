@@ -369,7 +369,7 @@ impl Open {
         let clock = self.engine.now();
         let ask = self.ask(route, &state);
         live.account.void(grant, &ask, clock);
-        let at = live.account.latest().max(clock);
+        let at = live.account.window_time(clock);
         let views = live.account.views(&ask, at);
         let available = charged_available(&live, at);
         drop(live);
@@ -398,7 +398,7 @@ impl Open {
             usage: bill.usage,
             worth: bill.amount,
             views: Views::new(),
-            at: now,
+            at: live.account.window_time(now),
         };
         let hold = self.grant.hold.take();
         let charged = if hold.is_some() { bill.amount } else { Nano::ZERO };
@@ -551,5 +551,5 @@ struct Bill {
 /// What the wallet has, on plans that are charged.
 pub(crate) fn charged_available(live: &Live, now: Timestamp) -> Option<Nano> {
     let Account { entitlement, wallet, .. } = &live.account;
-    entitlement.is_charged().then(|| wallet.available(now))
+    entitlement.is_charged().then(|| wallet.available(live.account.latest().max(now)))
 }

@@ -124,10 +124,11 @@ impl Duty {
         self.ticket.as_ref().is_some_and(Ticket::is_charged)
     }
 
-    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Option<Settled> {
+    /// Boxed: futures that wait for the commit do not carry it along.
+    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Option<Box<Settled>> {
         let mut ticket = self.ticket.take()?;
         ticket.sent();
-        ticket.settle(outcome)
+        ticket.settle(outcome).map(Box::new)
     }
 
     pub(crate) fn void(&mut self) -> Option<Voided> {

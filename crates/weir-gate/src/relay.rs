@@ -204,7 +204,7 @@ impl Stream {
             self.duty.keep(Keep::new(keep));
         }
         let Some(settled) = self.duty.settle(&outcome) else { return };
-        let Settled { charge, commit, .. } = settled;
+        let Settled { charge, commit, .. } = *settled;
         if let Some(commit) = commit
             && let Err(error) = self.facts.durable(commit).await
         {
