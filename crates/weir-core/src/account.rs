@@ -46,6 +46,8 @@ pub struct Account {
     /// Its credit.
     pub wallet: Wallet,
     pub(crate) latest: Timestamp,
+    /// The latest time of a clock that it has seen: that of its windows.
+    ticked: Timestamp,
     /// Under which rules windows were counted whose limits are gone for now. Should a limit come
     /// back its use is still known, and what ends meanwhile is still given back.
     retired: Vec<(Slot, Rule)>,
@@ -90,23 +92,37 @@ impl Account {
             windows: Windows::default(),
             wallet: Wallet::default(),
             latest: Timestamp::EPOCH,
+            ticked: Timestamp::EPOCH,
             retired: Vec::new(),
         }
     }
 
-    /// The account's own time: `clock`, but never earlier than before.
+    /// The time of the account's books: `clock`, but never earlier than before. Entries follow one
+    /// another in it, also where a clock was set back between two runs.
     pub fn observe(&mut self, clock: Timestamp) -> Timestamp {
+        self.ticked = self.ticked.max(clock);
         self.latest = self.latest.max(clock);
         self.latest
     }
 
-    /// The latest time that it has seen.
+    /// Takes in when something was written in its books; its windows do not follow.
+    pub fn not_before(&mut self, written: Timestamp) {
+        self.latest = self.latest.max(written);
+    }
+
+    /// The latest time that its books have seen.
     pub fn latest(&self) -> Timestamp {
         self.latest
     }
 
+    /// The time of its windows and boosts at `now`: the books' may stand ahead of it.
+    pub fn window_time(&self, now: Timestamp) -> Timestamp {
+        if now > self.latest { now } else { self.ticked }
+    }
+
     /// Puts the account on other terms; what was used stays used.
     pub fn entitle(&mut self, entitlement: Arc<Entitlement>, now: Timestamp) {
+        let now = self.window_time(now);
         let before = std::mem::replace(&mut self.entitlement, entitlement);
         if Arc::ptr_eq(&before, &self.entitlement) {
             return;
@@ -117,6 +133,7 @@ impl Account {
 
     /// Puts a key on other limits; what was used stays used.
     pub fn entitle_key(&mut self, key: KeyId, old: &[Applied], new: &[Applied], now: Timestamp) {
+        let now = self.window_time(now);
         self.change(Owner::Key(key), old, new, now);
     }
 

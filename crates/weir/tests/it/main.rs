@@ -40,6 +40,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod promises;
 mod queue;
 mod recorder;
 mod reload;

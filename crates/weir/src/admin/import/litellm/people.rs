@@ -177,8 +177,7 @@ impl People {
                 }
             }
             Some(duration) => {
-                let nano = most.shifted(9).text(0).parse::<u64>().ok();
-                let (Some(window), Some(nano)) = (window(duration), nano) else {
+                let Some(window) = window(duration) else {
                     self.notes.push(format!(
                         "{what}: its budget for {duration} cannot be taken over; it has none"
                     ));
@@ -188,7 +187,7 @@ impl People {
                     "{what}: its budget for {duration} becomes a limit on credits; what was used \
                      of the present one is not taken over"
                 ));
-                Budget::Again(json!({ "limit": nano, "window": window, "unit": "credits" }))
+                Budget::Again(json!({ "limit": most.text(9), "window": window, "unit": "credits" }))
             }
         }
     }
@@ -301,7 +300,7 @@ mod tests {
         let team = &people.accounts["litellm:team:t"];
         assert_eq!((team.plan(), team.balance.as_deref()), ("imported-prepaid", Some("10.4")));
         let limit = &people.accounts["litellm:user:u"].keys[0]["limits"]["all.credits"];
-        assert_eq!((&limit["limit"], &limit["window"]), (&2_000_000_000_u64.into(), &"1d".into()));
+        assert_eq!((&limit["limit"], &limit["window"]), (&"2".into(), &"1d".into()));
         let own = &people.accounts["litellm:key:cccccccc"].keys[0];
         assert_eq!((&own["limits"]["all"], &own["models"]), (&"5/minute".into(), &Value::Null));
         assert_eq!(people.notes.len(), 4, "{:?}", people.notes);
