@@ -91,6 +91,9 @@ pub struct Outcome {
     pub free: bool,
     /// Whether it was broken off, by whomever: then nobody had the chance to report its usage.
     pub cut: bool,
+    /// Whether nothing of its answer has left, nor will before the charge is durable: a charge
+    /// that cannot be stored is given up then.
+    pub withheld: bool,
     /// What was out of the ordinary.
     pub flags: Flags,
     /// The status that the client got.
@@ -410,7 +413,9 @@ impl Open {
                 None => claim.released(),
             });
             let counted = self.counted(&bill, outcome, now);
-            let posting = ChargePosting { beside, ..self.posting(&bill, hold.amount(), counted) };
+            let withheld = outcome.withheld;
+            let posting =
+                ChargePosting { beside, withheld, ..self.posting(&bill, hold.amount(), counted) };
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);
         } else {
@@ -437,6 +442,7 @@ impl Open {
             reference: &self.request_id,
             policy: self.policy.number(),
             running: self.running.as_ref(),
+            withheld: false,
             beside: None,
             at: counted.at,
             counted,

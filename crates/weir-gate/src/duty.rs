@@ -182,6 +182,7 @@ impl Facts {
             produced: self.with_input(tallied.produced),
             free: status.as_u16() >= 400,
             cut: false,
+            withheld: false,
             flags: flags.and(tallied.flags),
             status: status.as_u16(),
             latency_ms: self.latency_ms(),
@@ -194,10 +195,14 @@ impl Facts {
     }
 
     pub(crate) fn store_failure(&self) -> Failure {
-        let detail = "The call was made, but its charge could not be recorded.";
+        let detail = WITHHELD;
         self.context().fail(Code::StoreUnavailable, detail)
     }
 }
+
+/// What a client is told whose answer is withheld.
+const WITHHELD: &str =
+    "The call was made, but its charge could not be recorded, so that its answer is withheld.";
 
 /// An error with everything that caused it.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

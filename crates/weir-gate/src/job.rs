@@ -177,6 +177,7 @@ impl Job {
             produced: self.facts.with_input(Usage::NONE),
             free,
             cut: true,
+            withheld: false,
             flags: Flags::UPSTREAM_BROKE,
             status: failure.status(),
             latency_ms: self.facts.latency_ms(),
@@ -187,7 +188,8 @@ impl Job {
 
     /// Settles a call that failed, and tells so when that is durable.
     async fn settled_failure(&mut self, failure: Failure, outcome: &Outcome) -> Failure {
-        let Some(settled) = self.duty.settle(outcome) else { return failure };
+        let outcome = Outcome { withheld: true, ..*outcome };
+        let Some(settled) = self.duty.settle(&outcome) else { return failure };
         if let Some(commit) = settled.commit
             && self.facts.durable(commit).await.is_err()
         {
@@ -282,6 +284,7 @@ impl Job {
         let status = head.status();
         tally.lasted(self.facts.latency_ms());
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
+        let outcome = Outcome { withheld: true, ..outcome };
         let bytes = collected.into_bytes();
         if let Some(mut recording) = self.facts.recording(status, head.headers()) {
             recording.push(&bytes);
