@@ -45,6 +45,7 @@ mod queue;
 mod recorder;
 mod reload;
 mod restart;
+mod schema;
 mod sdk;
 mod startup;
 mod tls;
