@@ -22,6 +22,7 @@ mod activation;
 mod billing;
 mod commands;
 mod config;
+mod contracts;
 mod crash;
 mod demo;
 mod demo_upstream;
