@@ -1,36 +1,17 @@
 //! The live state of one account: what one decision may touch, and nothing else.
 
+mod slots;
+
 use std::sync::Arc;
 
+pub use self::slots::{Owner, Slot, Windows};
 use crate::entitlement::{Applied, Entitlement};
 use crate::id::{AccountId, KeyId};
 use crate::limit::{LimitId, Rule};
+use crate::seldom::Seldom;
 use crate::time::Timestamp;
 use crate::wallet::Wallet;
 use crate::window::Window;
-
-/// Whose use a window counts.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Owner {
-    /// All calls of the account.
-    Account,
-    /// The calls of one key.
-    Key(KeyId),
-}
-
-/// A window's place among those of its account.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Slot {
-    /// Whose use it counts.
-    pub owner: Owner,
-    /// By which limit.
-    pub limit: LimitId,
-}
-
-/// The windows of one account and its keys, sorted by slot. A window that was never used has no
-/// place.
-#[derive(Clone, Debug, Default)]
-pub struct Windows(Vec<(Slot, Window)>);
 
 /// The live state of one account. A copy of it can be asked what would be, and thrown away.
 #[derive(Clone, Debug)]
@@ -44,42 +25,13 @@ pub struct Account {
     /// What it has used of its limits.
     pub windows: Windows,
     /// Its credit.
-    pub wallet: Wallet,
+    pub wallet: Seldom<Wallet>,
     pub(crate) latest: Timestamp,
     /// The latest time of a clock that it has seen: that of its windows.
     ticked: Timestamp,
     /// Under which rules windows were counted whose limits are gone for now. Should a limit come
     /// back its use is still known, and what ends meanwhile is still given back.
-    retired: Vec<(Slot, Rule)>,
-}
-
-impl Windows {
-    /// The window at a slot; a fresh one if it was never used.
-    pub fn at(&self, slot: Slot) -> Window {
-        match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            Ok(index) => self.0[index].1,
-            Err(_) => Window::default(),
-        }
-    }
-
-    /// Puts a window in its place.
-    pub fn put(&mut self, slot: Slot, window: Window) {
-        match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            Ok(index) => self.0[index].1 = window,
-            Err(index) => self.0.insert(index, (slot, window)),
-        }
-    }
-
-    fn remove(&mut self, slot: Slot) {
-        if let Ok(index) = self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            self.0.remove(index);
-        }
-    }
-
-    /// Every used window, by slot.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, Window)> {
-        self.0.iter().copied()
-    }
+    retired: Seldom<Vec<(Slot, Rule)>>,
 }
 
 impl Account {
@@ -90,10 +42,10 @@ impl Account {
             suspended: false,
             entitlement,
             windows: Windows::default(),
-            wallet: Wallet::default(),
+            wallet: Seldom::default(),
             latest: Timestamp::EPOCH,
             ticked: Timestamp::EPOCH,
-            retired: Vec::new(),
+            retired: Seldom::default(),
         }
     }
 
@@ -139,7 +91,7 @@ impl Account {
 
     /// Forgets what a key that is gone has used.
     pub fn forget(&mut self, key: KeyId) {
-        self.windows.0.retain(|(slot, _)| slot.owner != Owner::Key(key));
+        self.windows.forget(key);
         self.retired.retain(|(slot, _)| slot.owner != Owner::Key(key));
     }
 

@@ -208,7 +208,7 @@ fn upkeep(
     let alarms = Arc::clone(engine).tell_alarms();
     let mut upkeep = vec![
         tokio::spawn(write_behind(Arc::clone(engine), stopping.clone())),
-        tokio::spawn(expire_holds(Arc::clone(engine), stopping.clone())),
+        tokio::spawn(each_second(Arc::clone(engine), stopping.clone())),
         tokio::spawn(sweep(Arc::clone(engine), stopping.clone())),
         tokio::spawn(until_stopped(stopping.clone(), alarms)),
     ];
@@ -242,8 +242,8 @@ async fn sweep(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
     every(Duration::from_secs(60), stopping, move || engine.sweep()).await;
 }
 
-/// Ends durable holds whose time has run out.
-async fn expire_holds(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+/// Ends durable holds whose time has run out, and settles commitments whose month is over.
+async fn each_second(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -254,6 +254,7 @@ async fn expire_holds(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) 
         if let Err(error) = engine.expire_holds().await {
             tracing::warn!(%error, "a hold whose time ran out could not be ended yet");
         }
+        engine.book_commitments().await;
     }
 }
 
