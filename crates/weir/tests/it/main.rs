@@ -19,6 +19,7 @@ mod server;
 mod priced;
 
 mod activation;
+mod analytics;
 mod billing;
 mod commands;
 mod config;
@@ -41,6 +42,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod polling;
 mod promises;
 mod queue;
 mod recorder;
