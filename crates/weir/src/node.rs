@@ -1,7 +1,7 @@
 //! One running node: engine, data plane, control plane and what runs beside them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::config::server::ServerSettings;
 use crate::config::services::{OnStoreFailure, Secret};
 use crate::config::settings::Settings;
 use crate::explainer::GateExplainer;
-use crate::reload::{Reloader, watch_file};
+use crate::reload::{Reloader, Source, watch_file};
 use crate::setup::{Kept, Parts};
 use crate::sockets::Given;
 
@@ -50,8 +50,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Opens the store, binds both addresses and starts everything; `file` is where the settings
-    /// came from and are read again; sockets that are given are used instead of the addresses. To be called within the control plane's runtime.
+    /// Opens the store, binds both addresses and starts everything; `source` is where the settings
+    /// came from and are read again; sockets that are given are used instead of the addresses.
+    /// To be called within the control plane's runtime.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Node {
     pub(crate) async fn start(
         settings: Settings,
         names: LimitNames,
-        file: Option<PathBuf>,
+        source: Option<Source>,
         given: Given,
     ) -> anyhow::Result<Self> {
         let kept = Kept::of(&settings);
@@ -90,7 +91,7 @@ impl Node {
         let setups = Arc::new(Setups::new(parts.setup(&kept, upstreams)));
         let mut api = parts.api(&kept);
         let reloader =
-            file.map(|path| Arc::new(Reloader::new(path, parts, Arc::clone(&setups), kept)));
+            source.map(|from| Arc::new(Reloader::new(from, parts, Arc::clone(&setups), kept)));
         api.explainer = Some(GateExplainer::shared(&engine, &setups));
         api.config = reloader.clone().map(|reloader| reloader as Arc<dyn ConfigControl>);
         let of_gate = Arc::clone(&engine);
