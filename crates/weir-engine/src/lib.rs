@@ -11,6 +11,8 @@ pub mod guard;
 pub mod secret;
 
 pub mod change;
+pub mod zone;
+
 pub mod own;
 pub mod record;
 
@@ -58,6 +60,8 @@ mod tell;
 pub mod trail;
 pub mod usage;
 pub mod webhooks;
+
+pub mod commitments;
 
 pub mod accounts;
 pub mod boosts;
