@@ -118,3 +118,15 @@ fn debt_without_lawful_use_is_not_forgiven() {
     let window = ten.carry_over(&nothing, &window, secs(1_000));
     assert_eq!(ten.snapshot(&window, secs(1_000)).used, 15);
 }
+
+/// A clock that was set back by exactly a window leaves it in force, under a new rule too.
+#[test]
+fn a_clock_that_is_set_back_does_not_carry_a_window_away() {
+    let (ten, twenty) =
+        (rule(Algorithm::FixedWindow, 10, HOUR), rule(Algorithm::FixedWindow, 20, HOUR));
+    let mut window = Window::default();
+    let _ = ten.take(&mut window, 5, secs(10_000));
+    let window = twenty.carry_over(&ten, &window, secs(6_400));
+    assert_eq!(twenty.snapshot(&window, secs(6_400)).used, 5);
+    assert_eq!(twenty.snapshot(&window, secs(6_400)).reset_at, secs(13_600));
+}

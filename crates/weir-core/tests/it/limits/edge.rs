@@ -366,6 +366,7 @@ fn a_sliding_window_tells_when_all_of_it_is_free_again() {
     check(&[(0, 100)], HOUR - 1, 2 * HOUR);
     // Nothing but what fades.
     check(&[(0, 100)], HOUR, 2 * HOUR);
+    check(&[(0, 100)], HOUR + HOUR / 2, 2 * HOUR);
     // Both.
     check(&[(0, 100), (HOUR, 1)], HOUR, 3 * HOUR);
     // Debt: each cell pays a quota of it.
