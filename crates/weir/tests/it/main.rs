@@ -51,6 +51,7 @@ mod reload;
 mod restart;
 mod schema;
 mod sdk;
+mod spending;
 mod startup;
 mod tls;
 mod usage_lies;
