@@ -37,6 +37,7 @@ mod hangups;
 mod hostile;
 mod idempotency;
 mod import;
+mod import_prices;
 mod keys;
 mod ledger;
 mod limits;
