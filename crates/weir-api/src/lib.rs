@@ -7,8 +7,9 @@
 //!
 //! What this crate does not do: no proxied calls, no storage, no decisions.
 
-mod allowance;
 mod time;
+
+mod allowance;
 
 pub mod settings;
 
