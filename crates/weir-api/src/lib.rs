@@ -20,6 +20,9 @@ mod request;
 
 pub mod hook;
 
+mod permit;
+mod refusals;
+
 mod document;
 
 mod shape;
