@@ -94,6 +94,10 @@ fn expected(operation: &Operation, method: &Method, path: &str) -> BTreeSet<Code
     } else {
         codes.extend([Code::InvalidKey, Code::ExpiredKey, Code::RevokedKey]);
         codes.extend([Code::AddressForbidden, Code::RateLimitExceeded]);
+        if placed(ParameterIn::Path) {
+            // The data plane's listener refuses paths that could be read two ways.
+            codes.insert(Code::InvalidRequest);
+        }
         if !method.is_safe() {
             codes.extend([Code::KeyTypeForbidden, Code::AccountSuspended]);
         }
