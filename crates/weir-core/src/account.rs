@@ -1,36 +1,17 @@
 //! The live state of one account: what one decision may touch, and nothing else.
 
+mod slots;
+
 use std::sync::Arc;
 
+pub use self::slots::{Owner, Slot, Windows};
 use crate::entitlement::{Applied, Entitlement};
 use crate::id::{AccountId, KeyId};
 use crate::limit::{LimitId, Rule};
+use crate::seldom::Seldom;
 use crate::time::Timestamp;
 use crate::wallet::Wallet;
 use crate::window::Window;
-
-/// Whose use a window counts.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Owner {
-    /// All calls of the account.
-    Account,
-    /// The calls of one key.
-    Key(KeyId),
-}
-
-/// A window's place among those of its account.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Slot {
-    /// Whose use it counts.
-    pub owner: Owner,
-    /// By which limit.
-    pub limit: LimitId,
-}
-
-/// The windows of one account and its keys, sorted by slot. A window that was never used has no
-/// place.
-#[derive(Clone, Debug, Default)]
-pub struct Windows(Vec<(Slot, Window)>);
 
 /// The live state of one account. A copy of it can be asked what would be, and thrown away.
 #[derive(Clone, Debug)]
@@ -44,40 +25,13 @@ pub struct Account {
     /// What it has used of its limits.
     pub windows: Windows,
     /// Its credit.
-    pub wallet: Wallet,
+    pub wallet: Seldom<Wallet>,
     pub(crate) latest: Timestamp,
+    /// The latest time of a clock that it has seen: that of its windows.
+    ticked: Timestamp,
     /// Under which rules windows were counted whose limits are gone for now. Should a limit come
     /// back its use is still known, and what ends meanwhile is still given back.
-    retired: Vec<(Slot, Rule)>,
-}
-
-impl Windows {
-    /// The window at a slot; a fresh one if it was never used.
-    pub fn at(&self, slot: Slot) -> Window {
-        match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            Ok(index) => self.0[index].1,
-            Err(_) => Window::default(),
-        }
-    }
-
-    /// Puts a window in its place.
-    pub fn put(&mut self, slot: Slot, window: Window) {
-        match self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            Ok(index) => self.0[index].1 = window,
-            Err(index) => self.0.insert(index, (slot, window)),
-        }
-    }
-
-    fn remove(&mut self, slot: Slot) {
-        if let Ok(index) = self.0.binary_search_by_key(&slot, |(slot, _)| *slot) {
-            self.0.remove(index);
-        }
-    }
-
-    /// Every used window, by slot.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, Window)> {
-        self.0.iter().copied()
-    }
+    retired: Seldom<Vec<(Slot, Rule)>>,
 }
 
 impl Account {
@@ -88,25 +42,39 @@ impl Account {
             suspended: false,
             entitlement,
             windows: Windows::default(),
-            wallet: Wallet::default(),
+            wallet: Seldom::default(),
             latest: Timestamp::EPOCH,
-            retired: Vec::new(),
+            ticked: Timestamp::EPOCH,
+            retired: Seldom::default(),
         }
     }
 
-    /// The account's own time: `clock`, but never earlier than before.
+    /// The time of the account's books: `clock`, but never earlier than before. Entries follow one
+    /// another in it, also where a clock was set back between two runs.
     pub fn observe(&mut self, clock: Timestamp) -> Timestamp {
+        self.ticked = self.ticked.max(clock);
         self.latest = self.latest.max(clock);
         self.latest
     }
 
-    /// The latest time that it has seen.
+    /// Takes in when something was written in its books; its windows do not follow.
+    pub fn not_before(&mut self, written: Timestamp) {
+        self.latest = self.latest.max(written);
+    }
+
+    /// The latest time that its books have seen.
     pub fn latest(&self) -> Timestamp {
         self.latest
     }
 
+    /// The time of its windows and boosts at `now`: the books' may stand ahead of it.
+    pub fn window_time(&self, now: Timestamp) -> Timestamp {
+        if now > self.latest { now } else { self.ticked }
+    }
+
     /// Puts the account on other terms; what was used stays used.
     pub fn entitle(&mut self, entitlement: Arc<Entitlement>, now: Timestamp) {
+        let now = self.window_time(now);
         let before = std::mem::replace(&mut self.entitlement, entitlement);
         if Arc::ptr_eq(&before, &self.entitlement) {
             return;
@@ -117,12 +85,13 @@ impl Account {
 
     /// Puts a key on other limits; what was used stays used.
     pub fn entitle_key(&mut self, key: KeyId, old: &[Applied], new: &[Applied], now: Timestamp) {
+        let now = self.window_time(now);
         self.change(Owner::Key(key), old, new, now);
     }
 
     /// Forgets what a key that is gone has used.
     pub fn forget(&mut self, key: KeyId) {
-        self.windows.0.retain(|(slot, _)| slot.owner != Owner::Key(key));
+        self.windows.forget(key);
         self.retired.retain(|(slot, _)| slot.owner != Owner::Key(key));
     }
 

@@ -142,12 +142,13 @@ impl Account {
             })?;
             grant.hold = Some(hold);
         }
+        let at = self.window_time(now);
         let Self { entitlement, windows, .. } = self;
         for (owner, applied) in applicable(entitlement, ask) {
             let slot = Slot { owner, limit: applied.limit.id };
             let rule = &applied.limit.rule;
             let mut window = windows.at(slot);
-            let taken = rule.take(&mut window, ask.amount(rule), now);
+            let taken = rule.take(&mut window, ask.amount(rule), at);
             windows.put(slot, window);
             grant.taken.push((slot, taken));
         }
@@ -166,7 +167,6 @@ impl Account {
 
     /// Where the limits that count this call stand.
     pub fn views(&self, ask: &Ask<'_>, now: Timestamp) -> Views {
-        let now = now.max(self.latest());
         applicable(&self.entitlement, ask)
             .map(|(owner, applied)| self.view(owner, applied, now))
             .collect()
@@ -174,7 +174,7 @@ impl Account {
 
     /// What each limit that counts this call says to it, by itself; unlimited ones included.
     pub fn weigh<'a>(&'a self, ask: &'a Ask<'_>, clock: Timestamp) -> Vec<Weighed<'a>> {
-        let now = clock.max(self.latest());
+        let now = self.window_time(clock);
         let unlimited = self.entitlement.listed().iter().filter(|applied| {
             let here = applied.limit.target == Target::Route(ask.index);
             applied.limit.rule.quota().is_none()
@@ -203,13 +203,14 @@ impl Account {
             algorithm: rule.algorithm(),
             boosted: applied.boosted,
             shadow: rule.mode() == Mode::Shadow,
-            now: rule.snapshot(&self.windows.at(slot), now),
+            now: rule.snapshot(&self.windows.at(slot), self.window_time(now)),
         }
     }
 
     /// Takes everything back: nothing of the call was sent anywhere.
     pub fn void(&mut self, mut grant: Grant, ask: &Ask<'_>, clock: Timestamp) {
         let now = self.observe(clock);
+        let now = self.window_time(now);
         if let Some(hold) = grant.hold.take() {
             self.wallet.release(hold);
         }
@@ -220,6 +221,7 @@ impl Account {
     /// settled apart.
     pub fn settle_limits(&mut self, grant: &Grant, ask: &Ask<'_>, used: Used, clock: Timestamp) {
         let now = self.observe(clock);
+        let now = self.window_time(now);
         self.on_taken(grant, ask, |rule, window, taken| match (rule.algorithm(), rule.unit()) {
             (Algorithm::Concurrency, _) => rule.give_back(window, taken, now),
             (_, Unit::Requests) => {}
@@ -239,6 +241,7 @@ impl Account {
         if self.suspended {
             return Err(Refusal::Suspended);
         }
+        let at = self.window_time(now);
         let mut shadowed = SmallVec::new();
         let mut longest: Option<(Owner, &Applied, Span)> = None;
         for (owner, applied) in applicable(&self.entitlement, ask) {
@@ -248,7 +251,7 @@ impl Account {
             }
             let slot = Slot { owner, limit: applied.limit.id };
             let amount = ask.amount(rule);
-            let Err(blocked) = rule.check(&self.windows.at(slot), amount, ask.urgent, now) else {
+            let Err(blocked) = rule.check(&self.windows.at(slot), amount, ask.urgent, at) else {
                 continue;
             };
             if rule.mode() == Mode::Shadow {

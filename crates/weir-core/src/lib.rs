@@ -4,6 +4,8 @@
 //! The way through the files is bottom-up, as listed here; a file imports only from files above
 //! its own line.
 
+pub mod seldom;
+
 pub mod id;
 pub mod money;
 pub mod time;

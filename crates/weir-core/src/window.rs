@@ -109,6 +109,22 @@ impl Rule {
         }
     }
 
+    /// A window that was counted up to `from`, taken up at `to`, which is earlier: the clock was set
+    /// back while nothing ran. It has as long to go as it had then; one that follows the calendar
+    /// counts in the present window of the calendar.
+    #[must_use]
+    pub fn rebase(&self, window: &Window, from: Timestamp, to: Timestamp) -> Window {
+        if let Some((zone, cycle)) = self.calendar() {
+            let then = fixed::current(self, window, from.micros());
+            let at = if then.count == 0 { 0 } else { cycle.start_at(zone, to).micros() };
+            return Window { at, ..then };
+        }
+        match (self.algorithm(), window == &Window::default()) {
+            (Algorithm::Concurrency, _) | (_, true) => *window,
+            _ => Window { at: window.at.saturating_sub(from.since(to).micros()), ..*window },
+        }
+    }
+
     /// The window under this rule of what was counted under `old`. Call it whenever the rule of a
     /// window changes: plan, reload, boost begun or ended. What was used stays used, up to what
     /// this rule allows: lawful use above a lowered quota becomes no debt, debt stays debt. Where

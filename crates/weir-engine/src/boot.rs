@@ -9,7 +9,7 @@ use weir_core::id::{AccountId, AdminKeyId, BoostId, KeyId, PolicyNumber, Seq, We
 use weir_core::ledger::Entry;
 use weir_core::names::LimitNames;
 use weir_core::policy::Policy;
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
 use weir_core::wallet::replay::LedgerFault;
 use weir_core::window::Window;
 use weir_store::error::{OpenError, ReadError};
@@ -199,10 +199,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes up windows under the rules that hold now. One that was counted by another kind of
-    /// rule is carried over; of several of one limit the one counts that says the most.
-    fn load_windows(&self, windows: &[(WindowKey, WindowState)]) {
+    /// When a window was last seen to begin, if that lies ahead: the wall clock was set back while
+    /// nothing ran. Books do not tell: their time stands still until the clock has caught up.
+    fn ahead(&self, windows: &[(WindowKey, WindowState)]) -> Option<Timestamp> {
+        let last = windows.iter().map(|(_, state)| Timestamp::from_micros(state.a)).max()?;
         let now = self.now();
+        let ahead = last > now.plus(CLOCK_TOLERANCE);
+        if ahead {
+            let by_s = last.since(now).secs_ceil();
+            tracing::warn!(by_s, "the clock was set back: limits go on where they stood");
+        }
+        ahead.then_some(last)
+    }
+
+    /// Takes up windows under the rules that hold now. One that was counted by another kind of
+    /// rule is carried over; of several of one limit the one counts that says the most. Where the
+    /// clock was set back, each has as long to go as it had when the last one was written.
+    fn load_windows(&self, windows: &[(WindowKey, WindowState)]) {
+        let (now, ahead) = (self.now(), self.ahead(windows));
         for (key, state) in windows {
             let Some((name, counted)) = counted::read(&key.name) else { continue };
             let Some(cell) = self.account(key.account) else { continue };
@@ -213,7 +227,15 @@ impl Engine {
             let mut window = Window::from_bits(bits);
             if Counted::by(&rule) != counted {
                 let Some(old) = counted.rule(&rule) else { continue };
+                if let Some(ahead) = ahead {
+                    window = old.rebase(&window, ahead, now);
+                }
                 window = rule.carry_over(&old, &window, now);
+            } else if let Some(ahead) = ahead {
+                window = rule.rebase(&window, ahead, now);
+            }
+            if ahead.is_some() {
+                self.touch(&cell);
             }
             let slot = Slot { owner, limit };
             let used = |window| rule.snapshot(window, now).used;
@@ -266,3 +288,7 @@ fn senseless(
 ) -> BootError {
     BootError::Resource { what, id: id.to_string(), why: why.to_string() }
 }
+
+/// How far ahead of the clock an instant may lie that was written down before the start: clocks
+/// are set back by as much now and then.
+const CLOCK_TOLERANCE: Span = Span::from_secs(5);

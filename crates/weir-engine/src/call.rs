@@ -113,7 +113,7 @@ impl Engine {
         if grant.hold.is_some() {
             self.meters().held();
         }
-        let at = live.account.latest();
+        let at = live.account.window_time(clock);
         let ask = ask_of(wanted, route, &bound, worth, charged);
         let views = live.account.views(&ask, at);
         self.alarms.passed(&mut live.alarms, cell.id, &views, at);
@@ -216,7 +216,7 @@ impl Engine {
     }
 
     fn alarm(&self, live: &mut Live, why: &Refusal, clock: Timestamp) {
-        let (account, now) = (live.account.id, live.account.latest().max(clock));
+        let (account, now) = (live.account.id, live.account.window_time(clock));
         self.alarms.refused(&mut live.alarms, account, why, now);
     }
 }
@@ -229,7 +229,7 @@ impl Engine {
         let cell = &wanted.key.account;
         let mut live = cell.live.lock();
         self.refresh(cell, &mut live, clock);
-        let at = live.account.latest().max(clock);
+        let at = live.account.window_time(clock);
         let views = wanted.policy.route(wanted.index).map(|route| {
             live.account.views(&ask_of(wanted, route, &wanted.bound, Nano::ZERO, false), at)
         });
@@ -378,7 +378,7 @@ pub(crate) fn refused(
     route: &Route,
     clock: Timestamp,
 ) -> Admission {
-    let at = live.account.latest().max(clock);
+    let at = live.account.window_time(clock);
     let ask = ask_of(wanted, route, &wanted.bound, Nano::ZERO, false);
     let views = live.account.views(&ask, at);
     Admission::Refused(Box::new(Refused { why, views, available: charged_available(live, at), at }))

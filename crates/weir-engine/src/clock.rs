@@ -24,12 +24,6 @@ impl Clock {
         Self(Source::Running { origin: instant(), wall: wall() })
     }
 
-    /// A running clock that says at least `at_least` now, for a machine whose wall clock was set
-    /// back while the process was down: what was recorded must not lie in the future.
-    pub fn running_from(at_least: Timestamp) -> Self {
-        Self(Source::Running { origin: instant(), wall: wall().max(at_least) })
-    }
-
     /// A clock for tests that is moved by hand.
     pub fn manual(now: Timestamp) -> Self {
         Self(Source::Manual(AtomicI64::new(now.micros())))

@@ -197,6 +197,11 @@ impl Engine {
         })
     }
 
+    /// How many keys that do not exist an address may send per minute before it is told to wait.
+    pub fn allow_failed_keys(&self, per_minute: u32) {
+        self.guard.allow(per_minute);
+    }
+
     /// The account of that id.
     pub fn account(&self, id: AccountId) -> Option<Arc<AccountCell>> {
         self.accounts.pin().get(&id).map(Arc::clone)
@@ -268,7 +273,8 @@ impl Engine {
         let now = live.account.observe(clock);
         settle_line(live, now);
         let policy = self.policy.load();
-        if live.policy == policy.number() && now < live.account.entitlement.valid_until() {
+        let at = live.account.window_time(now);
+        if live.policy == policy.number() && at < live.account.entitlement.valid_until() {
             return true;
         }
         let record = cell.record.load();
@@ -283,12 +289,13 @@ impl Engine {
     pub(crate) fn entitle(&self, live: &mut Live, policy: &Policy, plan: &str, now: Timestamp) {
         // A policy that lacks a plan in use is never accepted; if it were, the old terms go on.
         let Some(plan) = policy.plan(plan) else { return };
-        live.boosts.retain(|(boost, _)| boost.until > now);
+        let at = live.account.window_time(now);
+        live.boosts.retain(|(boost, _)| boost.until > at);
         let entitlement = if live.own.is_empty() && live.boosts.is_empty() {
-            self.shared_entitlement(policy, plan, now)
+            self.shared_entitlement(policy, plan, at)
         } else {
             let boosts: Vec<Boost> = live.boosts.iter().map(|(boost, _)| boost.clone()).collect();
-            Arc::new(Entitlement::new(policy, Arc::clone(plan), &live.own, &boosts, now))
+            Arc::new(Entitlement::new(policy, Arc::clone(plan), &live.own, &boosts, at))
         };
         let was_charged = live.account.entitlement.is_charged();
         live.account.entitle(entitlement, now);

@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use weir_core::time::{Span, Timestamp};
@@ -15,7 +16,7 @@ pub struct Guard {
     seed: RandomState,
     sets: Box<[Mutex<[Bucket; WAYS]>]>,
     /// Time that one failure uses up, in microseconds.
-    cost: i64,
+    cost: AtomicI64,
 }
 
 /// A token bucket as the generic cell rate algorithm: empty until `used_until` is over.
@@ -36,8 +37,13 @@ impl Guard {
         Self {
             seed: RandomState::new(),
             sets: std::iter::repeat_with(set).take(SETS).collect(),
-            cost: MINUTE / i64::from(per_minute.max(1)),
+            cost: AtomicI64::new(cost_of(per_minute)),
         }
+    }
+
+    /// Lets through another number of failures per address from now on, at least one.
+    pub fn allow(&self, per_minute: u32) {
+        self.cost.store(cost_of(per_minute), Ordering::Relaxed);
     }
 
     /// Counts a failed authentication.
@@ -61,7 +67,8 @@ impl Guard {
                 &mut set[least]
             }
         };
-        let after = bucket.used_until.max(now).saturating_add(self.cost);
+        let cost = self.cost.load(Ordering::Relaxed);
+        let after = bucket.used_until.max(now).saturating_add(cost);
         if after > now.saturating_add(MINUTE) {
             return Err(Span::from_micros(after - now - MINUTE));
         }
@@ -74,6 +81,10 @@ impl Default for Guard {
     fn default() -> Self {
         Self::new(Self::DEFAULT_PER_MINUTE)
     }
+}
+
+fn cost_of(per_minute: u32) -> i64 {
+    MINUTE / i64::from(per_minute.max(1))
 }
 
 /// What shares a bucket: an IPv4 address, or the /64 of an IPv6 address, which one customer has
@@ -119,6 +130,16 @@ mod tests {
         assert_eq!(guard.fail(HOME, at(2)), Ok(()));
         assert_eq!(guard.fail(HOME, at(2)), Err(Span::from_secs(2)));
         assert_eq!(guard.fail(address(1), at(2)), Ok(()));
+    }
+
+    #[test]
+    fn another_number_counts_from_the_next_failure_on() {
+        let guard = Guard::new(1);
+        assert_eq!(guard.fail(HOME, at(0)), Ok(()));
+        assert_eq!(guard.fail(HOME, at(0)), Err(Span::from_secs(60)));
+        guard.allow(60);
+        assert_eq!(guard.fail(HOME, at(0)), Err(Span::SECOND));
+        assert_eq!(guard.fail(HOME, at(1)), Ok(()));
     }
 
     #[test]

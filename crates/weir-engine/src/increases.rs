@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir_core::id::{AccountId, BoostId, IncreaseId};
-use weir_core::limit::Rule;
+use weir_core::limit::{Algorithm, Mode, Rule, Unit};
+use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 use weir_store::op::{Event, Expected, Op, Put, Urgency};
 use weir_store::read::Resource;
@@ -182,7 +183,7 @@ impl Engine {
                 let boost = BoostRecord {
                     limit,
                     multiplier_ppm: None,
-                    value: Some(quota_of(&value)?),
+                    value: Some(quota_of(&value, &rule)?),
                     from_us: now.micros(),
                     until_us,
                     reason: format!("granted request {}", increase.id),
@@ -345,29 +346,51 @@ impl Increase {
     }
 }
 
-/// What was granted as a limit of the account's own: a bare number keeps the window that the
-/// limit has now.
+/// What was granted as a limit of the account's own: a bare number (in credits: an amount) keeps
+/// the window that the limit has now.
 fn limit_value(granted: &Value, rule: &Rule) -> Result<Value, ChangeError> {
-    let value = match granted.as_u64() {
-        None => return Ok(granted.clone()),
-        Some(number) => number,
-    };
     let terms = rule.terms();
-    Ok(json!({
-        "limit": value, "window": terms.period.to_string(), "algorithm": terms.algorithm.name(),
+    let bare = match granted {
+        Value::Number(number) => number.is_u64(),
+        Value::String(text) => terms.unit == Unit::Credits && text.parse::<Nano>().is_ok(),
+        _ => false,
+    };
+    if !bare {
+        return Ok(granted.clone());
+    }
+    if terms.algorithm == Algorithm::Concurrency {
+        return Ok(granted.clone());
+    }
+    let mut value = json!({
+        "limit": granted, "window": terms.period.to_string(), "algorithm": terms.algorithm.name(),
         "unit": terms.unit.name(),
-    }))
+    });
+    if terms.mode == Mode::Shadow {
+        value["mode"] = "shadow".into();
+    }
+    Ok(value)
 }
 
 /// The number in a limit's value: what a boost sets.
-fn quota_of(value: &Value) -> Result<u64, ChangeError> {
-    let number = match value {
-        Value::String(text) => text.parse::<Rule>().ok().and_then(|rule| rule.quota()),
-        Value::Object(long) => long.get("limit").and_then(Value::as_u64),
+fn quota_of(value: &Value, rule: &Rule) -> Result<u64, ChangeError> {
+    let amount = match value {
+        Value::Object(long) => long.get("limit").cloned().unwrap_or_default(),
+        other => other.clone(),
+    };
+    let number = match &amount {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => {
+            let amount = text.split_once('/').map_or(&**text, |(amount, _)| amount).trim();
+            if rule.unit() == Unit::Credits {
+                amount.parse::<Nano>().ok().and_then(|nano| u64::try_from(nano.get()).ok())
+            } else {
+                amount.parse().ok()
+            }
+        }
         _ => None,
     };
     let why = "it must be a finite limit such as 2000 or \"2000/hour\"";
-    number.ok_or_else(|| ChangeError::invalid("limit", why))
+    number.filter(|number| *number > 0).ok_or_else(|| ChangeError::invalid("limit", why))
 }
 
 const KIND: &str = "increase";

@@ -8,7 +8,7 @@ use weir_store::commit::Commit;
 use weir_store::op::{Op, Urgency};
 use weir_store::store::Store;
 
-use crate::tally::{Counted, Sums, add, recount};
+use crate::tally::{Counted, Sums, add, recount, uncount};
 
 /// Gives entries their positions and hands them to the store in that order.
 #[derive(Debug)]
@@ -81,6 +81,11 @@ impl Turn<'_> {
     /// Counts a charge that the ledger has and the roll-ups lack.
     pub(crate) fn recount(&mut self, policy: &Policy, entry: &Entry) {
         recount(&mut self.next.sums, policy, entry);
+    }
+
+    /// Takes back the price of a call that was counted, and is not charged after all.
+    pub(crate) fn uncount(&mut self, policy: &Policy, entry: &Entry) {
+        uncount(&mut self.next.sums, policy, entry);
     }
 
     /// Queues the batch and ends the turn.

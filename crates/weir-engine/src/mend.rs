@@ -4,7 +4,8 @@
 //! wallet in memory already. The store then takes no entry that builds on it, priced calls of the
 //! account are refused, and here its books are read again from what is stored. Holds stay: the
 //! calls that they belong to go on. Charges of calls that were refused are posted again, each
-//! once: their work was done.
+//! once, where anything of the answer has left: that was received. Others are given up: their
+//! answers were withheld.
 
 use std::sync::Arc;
 
@@ -91,7 +92,10 @@ impl Engine {
         self.settle_levels(&mut live, now, false);
         self.journal.mended(id);
         for lost in self.journal.store().take_lost(id) {
-            self.charge_again(&mut live, lost);
+            match lost.withheld {
+                true => self.give_up(lost),
+                false => self.charge_again(&mut live, lost),
+            }
         }
         drop(live);
         self.touch(&cell);
@@ -118,6 +122,22 @@ impl Engine {
         }
         self.read_levels(live, lost.account, now, &mut ops);
         drop(turn.commit(Urgency::Settlement, ops));
+    }
+
+    /// Takes back what was counted of a charge that is not posted again, and frees its
+    /// idempotency key: whoever repeats the call makes it anew.
+    fn give_up(&self, lost: Lost) {
+        let (policies, present) = (self.policies.lock().clone(), self.policy());
+        let mut turn = self.journal.turn();
+        for entry in &lost.entries {
+            turn.uncount(policies.get(&entry.policy).unwrap_or(&present), entry);
+        }
+        let freed = |op| match op {
+            Op::Answer(kept) => Op::Release(kept.key),
+            other => other,
+        };
+        // A key that cannot be freed now is free after the next start.
+        drop(turn.commit(Urgency::Settlement, lost.beside.into_iter().map(freed).collect()));
     }
 
     /// The stored entries of an account after a position, oldest first.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use weir_core::limit::{Algorithm, Mode, Period, Rule, Terms, Unit};
 use weir_core::model::ModelPattern;
+use weir_core::money::Nano;
 use weir_core::names::LimitNames;
 use weir_core::plan::{Limit, Target};
 use weir_core::policy::Policy;
@@ -49,7 +50,8 @@ pub fn account_limit(
     let wrong = |why: String| InvalidOwnLimit { name: name.to_owned(), why };
     let known = policy.routes().iter().flat_map(|route| &route.limits);
     if let Some(limit) = known.clone().find(|limit| limit.name == name) {
-        let rule = rule_of(value, false).map_err(wrong)?;
+        let kind = Kind { unit: limit.rule.unit(), mode: limit.rule.mode() };
+        let rule = rule_of(value, false, kind).map_err(wrong)?;
         return Ok(Limit { rule, ..limit.clone() });
     }
     if name.starts_with("route:") {
@@ -57,8 +59,9 @@ pub fn account_limit(
         let hint = format!("no route has such a limit; there are: {}", routes.join(", "));
         return Err(wrong(hint));
     }
-    let target = target_of(name, policy).map_err(wrong)?;
-    let rule = rule_of(value, target == Target::InFlight).map_err(wrong)?;
+    let (base, kind) = Kind::of(name);
+    let target = target_of(base, policy).map_err(wrong)?;
+    let rule = rule_of(value, target == Target::InFlight, kind).map_err(wrong)?;
     let (id, name) = names.intern(name);
     Ok(Limit { id, name, target, rule })
 }
@@ -75,25 +78,57 @@ pub fn key_limit(
     names: &mut LimitNames,
 ) -> Result<Limit, InvalidOwnLimit> {
     let wrong = |why: String| InvalidOwnLimit { name: name.to_owned(), why };
-    let target = target_of(name, policy).map_err(wrong)?;
-    let rule = rule_of(value, target == Target::InFlight).map_err(wrong)?;
+    let (base, kind) = Kind::of(name);
+    let target = target_of(base, policy).map_err(wrong)?;
+    let rule = rule_of(value, target == Target::InFlight, kind).map_err(wrong)?;
     let (id, name) = names.intern(&format!("key:{name}"));
     Ok(Limit { id, name, target, rule })
+}
+
+/// What a limit's name says of its rule, as the configuration names limits: `ai.tokens`,
+/// `all.shadow`, `ai.tokens.minute`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Kind {
+    unit: Unit,
+    mode: Mode,
+}
+
+impl Kind {
+    /// The name without what it says of the rule, and that.
+    fn of(name: &str) -> (&str, Self) {
+        let mut kind = Self { unit: Unit::Requests, mode: Mode::Enforce };
+        let mut base = name;
+        if let Some((before, last)) = base.rsplit_once('.')
+            && last.parse::<Period>().is_ok()
+        {
+            base = before;
+        }
+        if let Some(before) = base.strip_suffix(".shadow") {
+            (base, kind.mode) = (before, Mode::Shadow);
+        }
+        for unit in [Unit::Tokens, Unit::Credits] {
+            if let Some(before) =
+                base.strip_suffix(unit.name()).and_then(|rest| rest.strip_suffix('.'))
+            {
+                (base, kind.unit) = (before, unit);
+            }
+        }
+        (base, kind)
+    }
 }
 
 fn target_of(name: &str, policy: &Policy) -> Result<Target, String> {
     if let Some(pattern) = name.strip_prefix("model:") {
         return ModelPattern::parse(pattern).map(Target::Model).map_err(|why| why.to_string());
     }
-    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
-    match stem {
+    match name {
         "all" => Ok(Target::All),
         "concurrency" => Ok(Target::InFlight),
         _ => {
             let mut classes: Vec<_> = policy.routes().iter().map(|route| &route.class).collect();
             classes.sort_unstable();
             classes.dedup();
-            match classes.iter().find(|class| &****class == stem) {
+            match classes.iter().find(|class| &****class == name) {
                 Some(class) => Ok(Target::Class((*class).clone())),
                 None => Err(format!(
                     "there is no such class; limits are named by a class ({}), `all`, \
@@ -105,21 +140,48 @@ fn target_of(name: &str, policy: &Policy) -> Result<Target, String> {
     }
 }
 
-fn rule_of(value: &Value, in_flight: bool) -> Result<Rule, String> {
+fn rule_of(value: &Value, in_flight: bool, kind: Kind) -> Result<Rule, String> {
     match value {
         Value::Number(number) if in_flight => {
             let quota = number.as_u64().ok_or("it must be a whole number")?;
             in_flight_rule(Some(quota))
         }
         Value::String(text) if in_flight && text == "unlimited" => in_flight_rule(None),
-        Value::String(text) => text.parse::<Rule>().map_err(|why| format!("{why}; {}", why.hint())),
+        _ if in_flight => Err("it must be a whole number or \"unlimited\"".to_owned()),
+        Value::String(text) => checked(written_terms(text, kind)?),
         Value::Object(_) => {
             let long: LongForm =
                 serde_json::from_value(value.clone()).map_err(|why| why.to_string())?;
-            long_rule(&long)
+            long_rule(&long, kind)
         }
         _ => Err("it must be a text such as \"100/hour\" or an object with `limit`".to_owned()),
     }
+}
+
+fn checked(terms: Terms) -> Result<Rule, String> {
+    Rule::new(terms).map_err(|why| format!("{why}; {}", why.hint()))
+}
+
+/// `100/hour`; in credits an amount of money: `2.50/day`.
+fn written_terms(text: &str, kind: Kind) -> Result<Terms, String> {
+    let Kind { unit, mode } = kind;
+    let terms = match (unit, text.split_once('/')) {
+        (Unit::Credits, Some((amount, window))) => {
+            let period = window.trim().parse::<Period>();
+            let period = period.map_err(|why| format!("{why}; {}", why.hint()))?;
+            Terms::new(Some(money(amount.trim())?), period)
+        }
+        _ => {
+            let rule = text.parse::<Rule>().map_err(|why| format!("{why}; {}", why.hint()))?;
+            rule.terms().clone()
+        }
+    };
+    Ok(Terms { unit, mode, ..terms })
+}
+
+fn money(amount: &str) -> Result<u64, String> {
+    let nano: Nano = amount.parse().map_err(|why| format!("{why}"))?;
+    u64::try_from(nano.get()).map_err(|_| "an amount below zero is no limit".to_owned())
 }
 
 fn in_flight_rule(quota: Option<u64>) -> Result<Rule, String> {
@@ -127,26 +189,95 @@ fn in_flight_rule(quota: Option<u64>) -> Result<Rule, String> {
     Rule::new(terms).map_err(|why| why.to_string())
 }
 
-fn long_rule(long: &LongForm) -> Result<Rule, String> {
-    let base = match (&long.limit, &long.window) {
-        (Value::String(text), None) => text.parse::<Rule>().map_err(|why| why.to_string())?,
-        (Value::Number(number), Some(window)) => {
-            format!("{number}/{window}").parse::<Rule>().map_err(|why| why.to_string())?
-        }
-        _ => return Err("write `limit` as a number beside `window`, or as \"N/window\"".to_owned()),
-    };
-    let mut terms = base.terms().clone();
-    if let Some(name) = &long.algorithm {
-        terms.algorithm = Algorithm::by_name(name).ok_or("there is no such algorithm")?;
-    }
+fn long_rule(long: &LongForm, named: Kind) -> Result<Rule, String> {
+    let mut kind = named;
     if let Some(name) = &long.unit {
-        terms.unit = Unit::by_name(name).ok_or("there is no such unit")?;
+        kind.unit = Unit::by_name(name).ok_or("there is no such unit")?;
+        if named.unit != Unit::Requests && kind.unit != named.unit {
+            return Err(format!("by its name it counts {}", named.unit.name()));
+        }
     }
-    terms.burst = long.burst;
-    terms.mode = match long.mode.as_deref() {
-        None | Some("enforce") => Mode::Enforce,
+    kind.mode = match long.mode.as_deref() {
+        None => named.mode,
+        Some("enforce") => Mode::Enforce,
         Some("shadow") => Mode::Shadow,
         Some(_) => return Err("mode is \"enforce\" or \"shadow\"".to_owned()),
     };
-    Rule::new(terms).map_err(|why| format!("{why}; {}", why.hint()))
+    let mut terms = match (&long.limit, &long.window) {
+        (Value::String(text), None) => written_terms(text, kind)?,
+        (Value::String(amount), Some(window)) if kind.unit == Unit::Credits => {
+            written_terms(&format!("{amount}/{window}"), kind)?
+        }
+        (Value::Number(number), Some(window)) if kind.unit != Unit::Credits => {
+            written_terms(&format!("{number}/{window}"), kind)?
+        }
+        _ if kind.unit == Unit::Credits => {
+            return Err("write `limit` as an amount such as \"25.00\" beside `window`".to_owned());
+        }
+        _ => return Err("write `limit` as a number beside `window`, or as \"N/window\"".to_owned()),
+    };
+    if let Some(name) = &long.algorithm {
+        terms.algorithm = Algorithm::by_name(name).ok_or("there is no such algorithm")?;
+    }
+    terms.burst = long.burst;
+    checked(terms)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weir_core::id::PolicyNumber;
+    use weir_core::policy::PolicyParts;
+
+    use super::*;
+
+    /// `all` is known to every policy.
+    #[track_caller]
+    fn check(name: &str, value: &Value, expected: (Option<u64>, Unit, Mode)) {
+        let policy = Policy::new(PolicyNumber(1), PolicyParts::default()).unwrap();
+        let mut names = LimitNames::default();
+        let of_account = account_limit(name, value, &policy, &mut names).unwrap();
+        let of_key = key_limit(name, value, &policy, &mut names).unwrap();
+        assert_eq!((of_account.name, of_key.name), (name, &*format!("key:{name}")));
+        for limit in [of_account, of_key] {
+            let rule = limit.rule;
+            assert_eq!((rule.quota(), rule.unit(), rule.mode()), expected, "{name} {value}");
+        }
+    }
+
+    #[track_caller]
+    fn refused(name: &str, value: &Value, why: &str) {
+        let policy = Policy::new(PolicyNumber(1), PolicyParts::default()).unwrap();
+        let refused = account_limit(name, value, &policy, &mut LimitNames::default());
+        let told = refused.unwrap_err().why;
+        assert!(told.contains(why), "{told}");
+    }
+
+    #[test]
+    fn a_limit_counts_what_its_name_says_however_its_value_is_written() {
+        let (requests, tokens, credits) = (Unit::Requests, Unit::Tokens, Unit::Credits);
+        let (enforce, shadow) = (Mode::Enforce, Mode::Shadow);
+        check("all", &json!("5/hour"), (Some(5), requests, enforce));
+        check("all.tokens", &json!("100000/minute"), (Some(100_000), tokens, enforce));
+        check("all.tokens.minute", &json!("9/minute"), (Some(9), tokens, enforce));
+        check("all.tokens.shadow", &json!("7/day"), (Some(7), tokens, shadow));
+        check("all.shadow", &json!({"limit": 5, "window": "1h"}), (Some(5), requests, shadow));
+        check("all.tokens", &json!({"limit": 5, "window": "1h"}), (Some(5), tokens, enforce));
+        check("all.tokens", &json!("unlimited"), (None, tokens, enforce));
+        check("all.credits", &json!("2.50/day"), (Some(2_500_000_000), credits, enforce));
+        let money = json!({"limit": "25.00", "window": "1d", "unit": "credits"});
+        check("all.credits", &money, (Some(25_000_000_000), credits, enforce));
+        check("model:gpt-*.tokens", &json!("5/hour"), (Some(5), tokens, enforce));
+        check("model:gpt-3.5-*", &json!("5/hour"), (Some(5), requests, enforce));
+    }
+
+    #[test]
+    fn what_contradicts_the_name_is_refused() {
+        let requests = json!({"limit": 5, "window": "1h", "unit": "requests"});
+        refused("all.tokens", &requests, "by its name it counts tokens");
+        refused("all.credits", &json!({"limit": 5, "window": "1h"}), "\"25.00\"");
+        refused("all.credits", &json!("-1/day"), "");
+        refused("concurrency", &json!("5/hour"), "whole number");
+        refused("all.nothing", &json!("5/hour"), "there is no such class");
+    }
 }

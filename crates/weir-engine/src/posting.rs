@@ -24,6 +24,8 @@ pub(crate) struct ChargePosting<'a> {
     pub(crate) reference: &'a str,
     pub(crate) policy: PolicyNumber,
     pub(crate) running: Option<&'a Arc<Running>>,
+    /// Whether the client gets nothing unless it is stored.
+    pub(crate) withheld: bool,
     /// What becomes durable together with the charge.
     pub(crate) beside: Option<Op>,
     /// How it is counted for analytics.
@@ -71,6 +73,7 @@ impl Engine {
         }
         self.read_levels(live, account, posting.at, &mut ops);
         turn.count(&posting.counted);
-        Some(turn.commit(Urgency::Settlement, ops))
+        let urgency = if posting.withheld { Urgency::Answer } else { Urgency::Settlement };
+        Some(turn.commit(urgency, ops))
     }
 }

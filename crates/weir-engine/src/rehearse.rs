@@ -212,7 +212,7 @@ impl Engine {
         let limits = live.account.weigh(&ask, clock);
         let limits = limits.iter().map(|weighed| considered(&live, wanted, weighed, clock));
         let limits = limits.collect();
-        let at = live.account.latest().max(clock);
+        let at = live.account.window_time(clock);
         let outcome = match (agreed, terms.err()) {
             (Ok(agreed), _) => Ok(passed(agreed, &copy, &ask, at)),
             (Err(why), None) | (Err(_), Some(why)) => {
@@ -265,7 +265,8 @@ fn passed(
     ask: &Ask<'_>,
     at: Timestamp,
 ) -> Passed {
-    let available = copy.entitlement.is_charged().then(|| copy.wallet.available(at));
+    let books = copy.latest().max(at);
+    let available = copy.entitlement.is_charged().then(|| copy.wallet.available(books));
     Passed {
         views: copy.views(ask, at),
         hold: agreed.grant.hold.as_ref().map(|hold| hold.amount()),
@@ -294,6 +295,7 @@ fn considered(
     now: Timestamp,
 ) -> Considered {
     let limit = &weighed.applied.limit;
+    let now = live.account.window_time(now);
     let (source, configured) = origin(live, wanted, weighed);
     let class = class_of(limit, wanted.policy);
     let acting = live.boosts.iter().filter(|(boost, _)| {

@@ -169,7 +169,7 @@ pub(crate) fn take_up(live: &mut Live, row: &WalletRow, as_of: Seq) -> Result<()
     live.totals = row.totals();
     live.last_entry = as_of;
     row.restore_levels(&mut live.levels);
-    live.account.observe(row.latest());
+    live.account.not_before(row.latest());
     Ok(())
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn take_up(live: &mut Live, row: &WalletRow, as_of: Seq) -> Result<()
 pub(crate) fn replay_into(live: &mut Live, entry: &Entry) -> Result<(), LedgerFault> {
     live.account.wallet.replay(entry)?;
     live.last_entry = entry.seq;
-    live.account.observe(entry.at);
+    live.account.not_before(entry.at);
     // A charge with debt is two entries of one call: its usage counts once.
     if let Some(call) = &entry.call
         && entry.kind == EntryKind::Charge

@@ -94,22 +94,9 @@ pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
     if !matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
         return;
     }
-    let call = entry.call.as_deref();
-    let named = call.map_or("", |call| &*call.route);
-    let route = policy.routes().iter().position(|route| route.pattern.as_str() == named);
-    let route = route.and_then(|index| u16::try_from(index).ok()).map_or(NO_ROUTE, RouteIndex);
-    let key = call.and_then(|call| call.key);
-    let usage = call.map_or(Usage::NONE, |call| call.usage);
+    let key = entry.call.as_deref().and_then(|call| call.key);
+    let usage = entry.call.as_deref().map_or(Usage::NONE, |call| call.usage);
     let is_debt = entry.kind == EntryKind::Debt;
-    let tally = TallyKey {
-        account: entry.account,
-        key: key.unwrap_or_default(),
-        minute: entry.at.micros().div_euclid(MINUTE_US),
-        policy: policy.number(),
-        route,
-        model: call.map_or_else(Box::default, |call| call.model.clone()),
-        status: 200,
-    };
     let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
     // Debt is the second entry of a call that its charge has counted already.
     let counters = Counters { charged: -entry.amount, ..Counters::default() };
@@ -124,7 +111,32 @@ pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
             ..counters
         }
     };
-    sums.entry(tally).or_default().add(&counters);
+    sums.entry(tally_of(policy, entry)).or_default().add(&counters);
+}
+
+/// Takes back what a call was counted as charged: it was made, and is not charged after all.
+pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
+    let counters = Counters { charged: entry.amount, ..Counters::default() };
+    sums.entry(tally_of(policy, entry)).or_default().add(&counters);
+}
+
+/// Where an entry is counted. It does not tell the status: nearly all that is charged was answered
+/// with 200.
+fn tally_of(policy: &Policy, entry: &Entry) -> TallyKey {
+    let call = entry.call.as_deref();
+    let named = call.map_or("", |call| &*call.route);
+    let route = policy.routes().iter().position(|route| route.pattern.as_str() == named);
+    let route = route.and_then(|index| u16::try_from(index).ok()).map_or(NO_ROUTE, RouteIndex);
+    let key = call.and_then(|call| call.key);
+    TallyKey {
+        account: entry.account,
+        key: key.unwrap_or_default(),
+        minute: entry.at.micros().div_euclid(MINUTE_US),
+        policy: policy.number(),
+        route,
+        model: call.map_or_else(Box::default, |call| call.model.clone()),
+        status: 200,
+    }
 }
 
 fn counters_of(call: &Counted<'_>) -> Counters {

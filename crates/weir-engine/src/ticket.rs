@@ -91,6 +91,9 @@ pub struct Outcome {
     pub free: bool,
     /// Whether it was broken off, by whomever: then nobody had the chance to report its usage.
     pub cut: bool,
+    /// Whether nothing of its answer has left, nor will before the charge is durable: a charge
+    /// that cannot be stored is given up then.
+    pub withheld: bool,
     /// What was out of the ordinary.
     pub flags: Flags,
     /// The status that the client got.
@@ -366,7 +369,7 @@ impl Open {
         let clock = self.engine.now();
         let ask = self.ask(route, &state);
         live.account.void(grant, &ask, clock);
-        let at = live.account.latest().max(clock);
+        let at = live.account.window_time(clock);
         let views = live.account.views(&ask, at);
         let available = charged_available(&live, at);
         drop(live);
@@ -395,7 +398,7 @@ impl Open {
             usage: bill.usage,
             worth: bill.amount,
             views: Views::new(),
-            at: now,
+            at: live.account.window_time(now),
         };
         let hold = self.grant.hold.take();
         let charged = if hold.is_some() { bill.amount } else { Nano::ZERO };
@@ -410,7 +413,9 @@ impl Open {
                 None => claim.released(),
             });
             let counted = self.counted(&bill, outcome, now);
-            let posting = ChargePosting { beside, ..self.posting(&bill, hold.amount(), counted) };
+            let withheld = outcome.withheld;
+            let posting =
+                ChargePosting { beside, withheld, ..self.posting(&bill, hold.amount(), counted) };
             settled.commit = engine.post_charge(&mut live, hold, posting);
             settled.charge = Some(bill.amount);
         } else {
@@ -437,6 +442,7 @@ impl Open {
             reference: &self.request_id,
             policy: self.policy.number(),
             running: self.running.as_ref(),
+            withheld: false,
             beside: None,
             at: counted.at,
             counted,
@@ -545,5 +551,5 @@ struct Bill {
 /// What the wallet has, on plans that are charged.
 pub(crate) fn charged_available(live: &Live, now: Timestamp) -> Option<Nano> {
     let Account { entitlement, wallet, .. } = &live.account;
-    entitlement.is_charged().then(|| wallet.available(now))
+    entitlement.is_charged().then(|| wallet.available(live.account.latest().max(now)))
 }

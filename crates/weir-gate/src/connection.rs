@@ -80,18 +80,9 @@ impl<H: Handler> Core<H> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let within = self.settings.timeouts.head;
-        // Who was still in the queue when the drain began has connected in good faith.
-        let (within, until) = match *stage.borrow() {
-            Stage::Open => (within, Stage::Draining),
-            _ => (within.min(LATE_HEAD), Stage::Cut),
-        };
-        let sniffed = tokio::select! {
-            biased;
-            sniffed = sniff(&mut stream, within) => sniffed,
-            () = reached(&mut stage, until) => return Ended::Closed,
-        };
-        let Ok((prefix, protocol)) = sniffed else { return Ended::Closed };
+        let first = first_bytes(&mut stream, self.settings.timeouts.head, &mut stage).await;
+        let Some((prefix, protocol)) = first else { return Ended::Closed };
+        let last = protocol == Protocol::H1 && *stage.borrow() != Stage::Open;
         let watch = match protocol {
             Protocol::H1 => Some(FramingWatch::new(self.settings.head.bytes_max)),
             Protocol::H2 => None,
@@ -104,7 +95,15 @@ impl<H: Handler> Core<H> {
             let (core, exchange) = (Arc::clone(&self), Arc::clone(&exchange));
             service_fn(move |request| {
                 let (call, verdict) = exchange.begin();
-                answer(Arc::clone(&core), Arc::clone(&exchange), call, verdict, request, peer)
+                let (core, exchange) = (Arc::clone(&core), Arc::clone(&exchange));
+                let answered = answer(core, exchange, call, verdict, request, peer);
+                async move {
+                    let mut response = answered.await?;
+                    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                        response.headers_mut().insert(CONNECTION, CLOSE);
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             })
         };
         let io = TokioIo::new(io);
@@ -193,7 +192,7 @@ fn refused(
 ) -> Response<Bytes> {
     let mut response = refuser.refuse(refusal, peer);
     if version <= Version::HTTP_11 && refusal.ends_connection() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, CLOSE);
         exchange.give_up_reading();
     }
     response
@@ -203,6 +202,29 @@ fn refused(
 enum Protocol {
     H1,
     H2,
+}
+
+/// The first bytes of a connection; `None` if they do not come in time. Who had connected when the
+/// drain began did so in good faith: the first request is still waited for, a little.
+async fn first_bytes<S>(
+    stream: &mut S,
+    within: Duration,
+    stage: &mut watch::Receiver<Stage>,
+) -> Option<(Bytes, Protocol)>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut sniffed = pin!(sniff(stream, within));
+    tokio::select! {
+        biased;
+        sniffed = sniffed.as_mut() => return sniffed.ok(),
+        () = reached(stage, Stage::Draining) => {}
+    }
+    tokio::select! {
+        biased;
+        sniffed = timeout(LATE_HEAD, sniffed) => sniffed.ok()?.ok(),
+        () = reached(stage, Stage::Cut) => None,
+    }
 }
 
 /// Reads until it is clear which protocol the client speaks. hyper-util's own detection waits for
@@ -294,11 +316,13 @@ impl<B: Body<Data = Bytes, Error = BoxError>> Body for Answer<B> {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// What the first read of a connection may bring: most requests whole.
 const FIRST_READ: usize = 2048;
 
-/// For the first bytes of a connection that was accepted during a drain.
-const LATE_HEAD: Duration = Duration::from_secs(1);
+/// For the first bytes of a connection once a drain has begun.
+const LATE_HEAD: Duration = Duration::from_secs(2);
 
 /// hyper's least buffer.
 const H1_BUFFER_MIN: usize = 8192;

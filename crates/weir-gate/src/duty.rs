@@ -124,10 +124,11 @@ impl Duty {
         self.ticket.as_ref().is_some_and(Ticket::is_charged)
     }
 
-    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Option<Settled> {
+    /// Boxed: futures that wait for the commit do not carry it along.
+    pub(crate) fn settle(&mut self, outcome: &Outcome) -> Option<Box<Settled>> {
         let mut ticket = self.ticket.take()?;
         ticket.sent();
-        ticket.settle(outcome)
+        ticket.settle(outcome).map(Box::new)
     }
 
     pub(crate) fn void(&mut self) -> Option<Voided> {
@@ -181,6 +182,7 @@ impl Facts {
             produced: self.with_input(tallied.produced),
             free: status.as_u16() >= 400,
             cut: false,
+            withheld: false,
             flags: flags.and(tallied.flags),
             status: status.as_u16(),
             latency_ms: self.latency_ms(),
@@ -193,10 +195,14 @@ impl Facts {
     }
 
     pub(crate) fn store_failure(&self) -> Failure {
-        let detail = "The call was made, but its charge could not be recorded.";
+        let detail = WITHHELD;
         self.context().fail(Code::StoreUnavailable, detail)
     }
 }
+
+/// What a client is told whose answer is withheld.
+const WITHHELD: &str =
+    "The call was made, but its charge could not be recorded, so that its answer is withheld.";
 
 /// An error with everything that caused it.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -15,7 +15,7 @@ use weir_core::policy::OnDisconnect;
 use weir_core::time::{Span, Timestamp};
 use weir_core::usage::Usage;
 use weir_engine::clock::instant;
-use weir_engine::ticket::{Keep, Outcome, Ticket, Voided};
+use weir_engine::ticket::{Keep, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::Code;
 use weir_wire::header as ours;
 
@@ -41,14 +41,16 @@ pub(crate) struct Job {
 
 impl Job {
     /// Makes the call and answers with its head and body. `gone` resolves when the client goes.
+    ///
+    /// What seldom happens is boxed: every call carries the room for what it may await.
     pub(crate) async fn run(
-        mut self,
+        mut self: Box<Self>,
         request: Request<OutBody>,
-        gone: oneshot::Receiver<()>,
+        gone: Option<oneshot::Receiver<()>>,
         streams: bool,
     ) -> Result<Answer, Failure> {
         if let Some(once) = self.facts.once.clone()
-            && let Some(again) = self.claim(&once).await?
+            && let Some(again) = Box::pin(self.claim(&once)).await?
         {
             return Ok(again);
         }
@@ -58,11 +60,11 @@ impl Job {
         let stops = streams && self.facts.on_disconnect == OnDisconnect::Stop;
         let sent = tokio::select! {
             sent = sending => sent,
-            _ = gone, if stops => return Err(self.client_went()),
+            _ = told(gone), if stops => return Err(self.client_went()),
         };
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Err(self.failed(&error).await),
+            Err(error) => return Err(Box::pin(self.failed(&error)).await),
         };
         self.facts.meters.upstream.observe(instant().duration_since(called));
         let (mut head, body) = response.into_parts();
@@ -175,6 +177,7 @@ impl Job {
             produced: self.facts.with_input(Usage::NONE),
             free,
             cut: true,
+            withheld: false,
             flags: Flags::UPSTREAM_BROKE,
             status: failure.status(),
             latency_ms: self.facts.latency_ms(),
@@ -185,7 +188,8 @@ impl Job {
 
     /// Settles a call that failed, and tells so when that is durable.
     async fn settled_failure(&mut self, failure: Failure, outcome: &Outcome) -> Failure {
-        let Some(settled) = self.duty.settle(outcome) else { return failure };
+        let outcome = Outcome { withheld: true, ..*outcome };
+        let Some(settled) = self.duty.settle(&outcome) else { return failure };
         if let Some(commit) = settled.commit
             && self.facts.durable(commit).await.is_err()
         {
@@ -194,7 +198,12 @@ impl Job {
         failure.limits(&settled.views, self.facts.dialect, settled.at).wallet(settled.available)
     }
 
-    fn stream(mut self, head: Response<()>, body: UpstreamBody<OutBody>, tally: Tally) -> Answer {
+    fn stream(
+        mut self: Box<Self>,
+        head: Response<()>,
+        body: UpstreamBody<OutBody>,
+        tally: Tally,
+    ) -> Answer {
         self.duty.checkpointed();
         let (sender, receiver) = mpsc::channel(RELAY_PIECES);
         let mut answer = head.map(|()| AnswerBody::Fed(receiver, SizeHint::default()));
@@ -211,14 +220,15 @@ impl Job {
         }
         let status = answer.status();
         let begun = relay::Begun { status, tally, recording };
-        tokio::spawn(relay::stream(self.facts, self.duty, begun, body, sender));
+        let Self { facts, duty, .. } = *self;
+        tokio::spawn(relay::stream(facts, duty, begun, body, sender));
         answer
     }
 
     /// A body that is no event stream: whole if it is small, so that the head can tell what it
     /// cost, else as it comes.
     async fn body(
-        mut self,
+        mut self: Box<Self>,
         mut head: Response<()>,
         mut body: UpstreamBody<OutBody>,
         mut tally: Tally,
@@ -235,31 +245,23 @@ impl Job {
                         tally.body(&data);
                         collected.push(data);
                     }
+                    complete = body.is_end_stream();
                 }
                 None => complete = true,
-                Some(Err(error)) => return Err(self.broke(tally, status, &error).await),
+                Some(Err(error)) => return Err(Box::pin(self.broke(tally, status, &error)).await),
             }
         }
         if !complete {
             return Ok(self.relayed(head, body, tally, collected));
         }
-        tally.lasted(self.facts.latency_ms());
-        let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
-        let mut bytes = collected.into_bytes();
-        if let Some(mut recording) = self.facts.recording(status, head.headers()) {
-            recording.push(&bytes);
-            let tell_cost = self.facts.tell_cost;
-            let keep =
-                move |charge| recording.finish(Some(charge).filter(|_| tell_cost), Some(charge));
-            self.duty.keep(Keep::new(keep));
+        let Whole { mut bytes, free, mut settled } = self.settle(&head, tally, collected);
+        let commit = settled.as_mut().and_then(|settled| settled.commit.take());
+        if let Some(commit) = commit
+            && self.facts.durable(commit).await.is_err()
+        {
+            return Err(self.facts.store_failure());
         }
-        let settled = self.duty.settle(&outcome);
         if let Some(settled) = settled {
-            if let Some(commit) = settled.commit
-                && self.facts.durable(commit).await.is_err()
-            {
-                return Err(self.facts.store_failure());
-            }
             if let Some(charge) = settled.charge.filter(|_| self.facts.tell_cost) {
                 bytes = rewrite_usage_cost(&bytes, &charge.to_string());
             }
@@ -267,7 +269,7 @@ impl Job {
                 views: &settled.views,
                 at: settled.at,
                 available: settled.available,
-                charge: settled.charge.filter(|_| !outcome.free),
+                charge: settled.charge.filter(|_| !free),
             }
             .write(head.headers_mut(), self.facts.dialect, clamped);
         }
@@ -275,6 +277,23 @@ impl Job {
             head.headers_mut().remove(header::CONTENT_LENGTH);
         }
         Ok(head.map(|()| AnswerBody::whole(bytes)))
+    }
+
+    /// Settles a call whose answer is here whole.
+    fn settle(&mut self, head: &Response<()>, mut tally: Tally, collected: Collected) -> Whole {
+        let status = head.status();
+        tally.lasted(self.facts.latency_ms());
+        let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
+        let outcome = Outcome { withheld: true, ..outcome };
+        let bytes = collected.into_bytes();
+        if let Some(mut recording) = self.facts.recording(status, head.headers()) {
+            recording.push(&bytes);
+            let tell_cost = self.facts.tell_cost;
+            let keep =
+                move |charge| recording.finish(Some(charge).filter(|_| tell_cost), Some(charge));
+            self.duty.keep(Keep::new(keep));
+        }
+        Whole { bytes, free: outcome.free, settled: self.duty.settle(&outcome) }
     }
 
     /// Whether the head waits for the body: where that is small, or may tell the charge.
@@ -289,7 +308,7 @@ impl Job {
     }
 
     fn relayed(
-        self,
+        self: Box<Self>,
         mut head: Response<()>,
         body: UpstreamBody<OutBody>,
         tally: Tally,
@@ -314,7 +333,8 @@ impl Job {
         let length = hint.exact();
         let begun = relay::Begun { status, tally, recording };
         let rest = relay::Rest { pieces: collected.pieces, length, begun, sender };
-        tokio::spawn(relay::body(self.facts, self.duty, body, rest));
+        let Self { facts, duty, .. } = *self;
+        tokio::spawn(relay::body(facts, duty, body, rest));
         head.map(|()| AnswerBody::Fed(receiver, hint))
     }
 
@@ -332,6 +352,13 @@ impl Job {
         let failure = self.facts.context().fail(Code::UpstreamBroke, detail);
         self.settled_failure(failure, &outcome).await
     }
+}
+
+/// A whole answer, and what settling it came to.
+struct Whole {
+    bytes: Bytes,
+    free: bool,
+    settled: Option<Box<Settled>>,
 }
 
 /// What the headers of an answer tell of limits and wallet.
@@ -376,6 +403,14 @@ impl Collected {
             return self.pieces.pop().unwrap_or_default();
         }
         self.pieces.concat().into()
+    }
+}
+
+/// Waits until the client is gone; for ever where nobody will tell.
+async fn told(gone: Option<oneshot::Receiver<()>>) {
+    match gone {
+        Some(gone) => drop(gone.await),
+        None => std::future::pending().await,
     }
 }
 

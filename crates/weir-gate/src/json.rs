@@ -130,7 +130,9 @@ impl<'a> Scanner<'a> {
             let rest = &self.bytes[self.at..];
             let plain =
                 memchr::memchr2(b'"', b'\\', rest).ok_or(Malformed::Syntax(self.bytes.len()))?;
-            if let Some(control) = rest[..plain].iter().position(|byte| *byte < 0x20) {
+            // Without a way out of the loop it looks at many bytes at once.
+            if rest[..plain].iter().fold(false, |found, byte| found | (*byte < 0x20)) {
+                let control = rest[..plain].iter().position(|byte| *byte < 0x20).unwrap_or(plain);
                 return Err(Malformed::Syntax(self.at + control));
             }
             self.at += plain + 1;
@@ -272,6 +274,18 @@ impl<'a> Text<'a> {
     /// The bytes as they are written, escapes unresolved.
     pub(crate) const fn raw(&self) -> &'a [u8] {
         self.raw
+    }
+
+    /// The text with its escapes resolved, as bytes: as they are written where none is escaped.
+    /// For comparison with known names: what is no sound UTF-8 stays as it is.
+    pub(crate) fn name(&self) -> Cow<'a, [u8]> {
+        if !self.escaped {
+            return Cow::Borrowed(self.raw);
+        }
+        match self.decode() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }
     }
 
     /// Whether the text is `word`.

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 use weir_core::admit::LimitView;
 use weir_core::limit::{Algorithm, Unit};
 use weir_core::time::Timestamp;
@@ -22,24 +23,64 @@ pub fn write(
     openai: bool,
     now: Timestamp,
 ) {
-    headers.reserve(HEADERS_MAX);
-    let nearest = refused.or_else(|| nearest(views, Unit::Requests));
-    match nearest.and_then(|view| view.now.limit.map(|limit| (view, limit))) {
+    let mut lines = Lines::with_room_for(views.len());
+    let nearest_requests = nearest(views, Unit::Requests);
+    let told_of = refused.or(nearest_requests);
+    match told_of.and_then(|view| view.now.limit.map(|limit| (view, limit))) {
         Some((view, limit)) => {
             let remaining = told(view.unit, view.now.remaining.min(limit));
-            headers.insert(&LIMIT, told(view.unit, limit).into());
-            headers.insert(&REMAINING, remaining.into());
-            headers.insert(&RESET, view.now.reset_at.max(now).secs_ceil().into());
-            headers.insert(&WINDOW, view.now.window.secs_ceil().into());
+            lines.figure(&LIMIT, told(view.unit, limit));
+            lines.figure(&REMAINING, remaining);
+            lines.figure(&RESET, seconds(view.now.reset_at.max(now).secs_ceil()));
+            lines.figure(&WINDOW, seconds(view.now.window.secs_ceil()));
         }
         None if views.iter().all(|view| view.now.limit.is_none() || view.shadow) => {
             headers.insert(&UNLIMITED, HeaderValue::from_static("true"));
         }
         None => {}
     }
-    standard(headers, views, now);
+    standard(&mut lines, views, now);
     if openai {
-        openai_names(headers, views, now);
+        openai_names(&mut lines, nearest_requests, &OPENAI_REQUESTS, now);
+        openai_names(&mut lines, nearest(views, Unit::Tokens), &OPENAI_TOKENS, now);
+    }
+    lines.write(headers);
+}
+
+/// Values on their way into headers, one behind the other in one piece of memory: a call has a
+/// dozen, and they live and end together.
+struct Lines {
+    text: Vec<u8>,
+    /// Each with where its value ends.
+    names: SmallVec<[(&'static HeaderName, usize); HEADERS_MAX]>,
+}
+
+impl Lines {
+    fn with_room_for(limits: usize) -> Self {
+        let bytes = LINE_BYTES * (limits + 1);
+        Self { text: Vec::with_capacity(bytes), names: SmallVec::new() }
+    }
+
+    fn figure(&mut self, name: &'static HeaderName, value: u64) {
+        number(&mut self.text, value);
+        self.end(name);
+    }
+
+    /// What was written since the last end is the value of this header.
+    fn end(&mut self, name: &'static HeaderName) {
+        self.names.push((name, self.text.len()));
+    }
+
+    fn write(self, headers: &mut HeaderMap) {
+        headers.reserve(self.names.len() + WALLET_HEADERS);
+        let text = Bytes::from(self.text);
+        let mut start = 0;
+        for (name, end) in self.names {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(start..end)) {
+                headers.insert(name, value);
+            }
+            start = end;
+        }
     }
 }
 
@@ -57,60 +98,82 @@ fn nearest(views: &[LimitView], unit: Unit) -> Option<&LimitView> {
     })
 }
 
-fn standard(headers: &mut HeaderMap, views: &[LimitView], now: Timestamp) {
-    let mut policy = String::with_capacity(views.len() * 40);
-    let mut state = String::with_capacity(views.len() * 40);
-    for view in views.iter().filter(|view| !view.shadow) {
-        let Some(limit) = view.now.limit else { continue };
-        if !policy.is_empty() {
-            policy.push_str(", ");
-            state.push_str(", ");
-        }
-        quote(&mut policy, view.name);
-        quote(&mut state, view.name);
-        policy.push_str(";q=");
-        number(&mut policy, told(view.unit, limit));
-        state.push_str(";r=");
-        number(&mut state, told(view.unit, view.now.remaining));
+fn standard(lines: &mut Lines, views: &[LimitView], now: Timestamp) {
+    let finite = || {
+        let enforced = views.iter().filter(|view| !view.shadow);
+        enforced.filter_map(|view| view.now.limit.map(|limit| (view, limit)))
+    };
+    if finite().next().is_none() {
+        return;
+    }
+    let text = &mut lines.text;
+    for (index, (view, limit)) in finite().enumerate() {
+        begin_item(text, index, view.name);
+        text.extend_from_slice(b";q=");
+        number(text, told(view.unit, limit));
         if view.algorithm == Algorithm::Concurrency {
-            policy.push_str(";qu=\"concurrent-requests\"");
+            text.extend_from_slice(b";qu=\"concurrent-requests\"");
         } else {
-            policy.push_str(";w=");
-            number(&mut policy, seconds(view.now.window.secs_ceil().max(1)));
-            state.push_str(";t=");
-            number(&mut state, seconds(view.now.reset_at.since(now).secs_ceil()));
+            text.extend_from_slice(b";w=");
+            number(text, seconds(view.now.window.secs_ceil().max(1)));
         }
-        match view.unit {
-            Unit::Requests => {}
-            Unit::Tokens => policy.push_str(";weir-unit=\"tokens\""),
-            Unit::Credits => policy.push_str(";weir-unit=\"micro-credits\""),
+        text.extend_from_slice(match view.unit {
+            Unit::Requests => b"",
+            Unit::Tokens => b";weir-unit=\"tokens\"",
+            Unit::Credits => b";weir-unit=\"micro-credits\"",
+        });
+    }
+    lines.end(&POLICY);
+    let text = &mut lines.text;
+    for (index, (view, _)) in finite().enumerate() {
+        begin_item(text, index, view.name);
+        text.extend_from_slice(b";r=");
+        number(text, told(view.unit, view.now.remaining));
+        if view.algorithm != Algorithm::Concurrency {
+            text.extend_from_slice(b";t=");
+            number(text, seconds(view.now.reset_at.since(now).secs_ceil()));
         }
     }
-    if !policy.is_empty() {
-        put(headers, &POLICY, policy);
-        put(headers, &STATE, state);
-    }
+    lines.end(&STATE);
 }
 
-fn openai_names(headers: &mut HeaderMap, views: &[LimitView], now: Timestamp) {
-    for (unit, names) in [(Unit::Requests, &OPENAI_REQUESTS), (Unit::Tokens, &OPENAI_TOKENS)] {
-        let [limit, remaining, reset] = names;
-        let Some(view) = nearest(views, unit) else { continue };
-        headers.insert(limit, view.now.limit.unwrap_or(0).into());
-        headers.insert(remaining, view.now.remaining.into());
-        put(headers, reset, go_duration(view.now.reset_at.since(now).millis_ceil()));
+fn begin_item(text: &mut Vec<u8>, index: usize, name: &str) {
+    if index > 0 {
+        text.extend_from_slice(b", ");
     }
+    quote(text, name);
+}
+
+fn openai_names(
+    lines: &mut Lines,
+    nearest: Option<&LimitView>,
+    [limit, remaining, reset]: &'static [HeaderName; 3],
+    now: Timestamp,
+) {
+    let Some(view) = nearest else { return };
+    lines.figure(limit, view.now.limit.unwrap_or(0));
+    lines.figure(remaining, view.now.remaining);
+    go_duration(&mut lines.text, view.now.reset_at.since(now).millis_ceil());
+    lines.end(reset);
 }
 
 /// A duration as OpenAI writes it: `120ms`, `1s`, `6m0s`, `1h0m0s`.
-fn go_duration(ms: i64) -> String {
+fn go_duration(text: &mut Vec<u8>, ms: i64) {
+    let mut part = |value: i64, unit: &[u8]| {
+        number(text, seconds(value));
+        text.extend_from_slice(unit);
+    };
     let s = ms / 1_000;
-    match ms {
-        ..1_000 => format!("{ms}ms"),
-        1_000..60_000 => format!("{s}s"),
-        60_000..3_600_000 => format!("{}m{}s", s / 60, s % 60),
-        _ => format!("{}h{}m{}s", s / 3_600, s / 60 % 60, s % 60),
+    if ms < 1_000 {
+        return part(ms, b"ms");
     }
+    if ms >= 3_600_000 {
+        part(s / 3_600, b"h");
+    }
+    if ms >= 60_000 {
+        part(s / 60 % 60, b"m");
+    }
+    part(s % 60, b"s");
 }
 
 /// An amount as structured fields can carry it: at most fifteen digits; money in millionths.
@@ -123,38 +186,40 @@ fn told(unit: Unit, amount: u64) -> u64 {
 }
 
 /// Writes a structured-field string (RFC 9651): ASCII, quotes and backslashes escaped.
-fn quote(text: &mut String, name: &str) {
-    text.push('"');
+fn quote(text: &mut Vec<u8>, name: &str) {
+    text.push(b'"');
     if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-        text.push_str(name);
+        text.extend_from_slice(name.as_bytes());
     } else {
         for letter in name.chars() {
-            match letter {
-                '"' | '\\' => text.extend(['\\', letter]),
-                ' '..='~' => text.push(letter),
-                _ => text.push('?'),
+            match u8::try_from(letter) {
+                Ok(byte @ (b'"' | b'\\')) => text.extend_from_slice(&[b'\\', byte]),
+                Ok(byte @ b' '..=b'~') => text.push(byte),
+                _ => text.push(b'?'),
             }
         }
     }
-    text.push('"');
+    text.push(b'"');
 }
 
-/// Writes a number: a call tells a dozen, and the formatting machinery costs more than the digits.
-fn number(text: &mut String, value: u64) {
-    if value >= 10 {
-        number(text, value / 10);
+/// Writes a number: a call tells two dozen, and the formatting machinery costs more than the
+/// digits.
+fn number(text: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        at -= 1;
+        if value == 0 {
+            break;
+        }
     }
-    text.push(char::from(b'0' + u8::try_from(value % 10).unwrap_or(0)));
+    text.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
 fn seconds(signed: i64) -> u64 {
     u64::try_from(signed).unwrap_or(0)
-}
-
-fn put(headers: &mut HeaderMap, name: &'static HeaderName, value: String) {
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
-        headers.insert(name, value);
-    }
 }
 
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
@@ -182,8 +247,12 @@ static OPENAI_TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-/// Headers that one answer may get here, those of the wallet included.
-const HEADERS_MAX: usize = 16;
+/// Headers that one answer may get here.
+const HEADERS_MAX: usize = 12;
+/// Headers that tell of the wallet.
+const WALLET_HEADERS: usize = 3;
+/// Room for what is told of one limit.
+const LINE_BYTES: usize = 112;
 
 #[cfg(test)]
 mod tests;

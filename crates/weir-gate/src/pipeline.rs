@@ -399,15 +399,48 @@ impl Pipeline {
         })
     }
 
+    /// Calls the upstream. Charged calls and streams run on whatever becomes of their client.
     async fn send(
         &self,
         incoming: &mut Incoming<'_>,
         wanted: &Wanted<'_>,
         route: &Route,
         read: Taken,
-        (duty, upstream): (Duty, &Arc<Upstream<OutBody>>),
+        made: (Duty, &Arc<Upstream<OutBody>>),
         urgency: Urgency,
     ) -> Result<Answer, Failure> {
+        let headers = &incoming.parts.headers;
+        let echo = headers.contains_key(ours::PRIORITY) || headers.contains_key(ours::X_PRIORITY);
+        let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
+        let (job, request) = self.job(incoming, wanted, route, read, made)?;
+        let outcome = if job.duty.is_charged() || streams {
+            let (alive, gone) = oneshot::channel();
+            let task = tokio::spawn(job.run(request, Some(gone), streams));
+            let outcome = task.await.unwrap_or_else(|_| {
+                let context = self.context(incoming.request_id, dialect_of(route));
+                Err(context.fail(Code::InternalError, "The call failed inside the gateway."))
+            });
+            drop(alive);
+            outcome
+        } else {
+            job.run(request, None, false).await
+        };
+        let mut answer = outcome?;
+        if echo {
+            priority::echo(answer.headers_mut(), urgency);
+        }
+        Ok(answer)
+    }
+
+    /// The call as it is to be made, and the request for its upstream.
+    fn job(
+        &self,
+        incoming: &mut Incoming<'_>,
+        wanted: &Wanted<'_>,
+        route: &Route,
+        read: Taken,
+        (duty, upstream): (Duty, &Arc<Upstream<OutBody>>),
+    ) -> Result<(Box<Job>, Request<OutBody>), Failure> {
         let settings = &self.shared.settings;
         let context = self.context(incoming.request_id, dialect_of(route));
         let bound = duty.forwarded_bound();
@@ -415,9 +448,7 @@ impl Pipeline {
             .map_err(|why| context.unreadable(&why.into()))?;
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
-        let headers = &incoming.parts.headers;
-        let tell_cost = headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
-        let echo = headers.contains_key(ours::PRIORITY) || headers.contains_key(ours::X_PRIORITY);
+        let tell_cost = incoming.parts.headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
         let outbound = Outbound {
             parts: &mut *incoming.parts,
             request_id: incoming.request_id,
@@ -427,8 +458,6 @@ impl Pipeline {
         };
         let body_fault = body.fault();
         let request = outbound.request(body);
-        let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
-        let charged = duty.is_charged();
         let usage_header = match &route.usage {
             UsageSource::Header(name) => Some(name.clone()),
             _ => None,
@@ -443,7 +472,7 @@ impl Pipeline {
             usage_header,
             input_tokens: wanted.bound.input,
             hide_usage,
-            tell_cost: tell_cost && charged,
+            tell_cost: tell_cost && duty.is_charged(),
             on_disconnect: route.on_disconnect,
             on_exhausted: route.on_exhausted,
             head_only: incoming.parts.method == Method::HEAD,
@@ -451,22 +480,7 @@ impl Pipeline {
             body_bytes_max: settings.body_bytes_max,
             once: read.once,
         };
-        let job = Job { facts, duty, upstream: Arc::clone(upstream) };
-        let (alive, gone) = oneshot::channel();
-        let outcome = if charged || streams {
-            let task = tokio::spawn(job.run(request, gone, streams));
-            task.await.unwrap_or_else(|_| {
-                Err(context.fail(Code::InternalError, "The call failed inside the gateway."))
-            })
-        } else {
-            job.run(request, gone, false).await
-        };
-        drop(alive);
-        let mut answer = outcome?;
-        if echo {
-            priority::echo(answer.headers_mut(), urgency);
-        }
-        Ok(answer)
+        Ok((Box::new(Job { facts, duty, upstream: Arc::clone(upstream) }), request))
     }
 }
 

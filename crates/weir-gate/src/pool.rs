@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -120,13 +121,13 @@ where
     B::Error: Into<BoxError>,
 {
     /// Sends a request; the error carries it back if nothing of it was written.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &mut self,
         request: Request<B>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>> + use<B> {
         match &mut self.sender {
-            Sender::H1(sender) => sender.try_send_request(request).await,
-            Sender::H2(sender) => sender.try_send_request(request).await,
+            Sender::H1(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::H2(sender) => Either::Right(sender.try_send_request(request)),
         }
     }
 }

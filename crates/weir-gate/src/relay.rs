@@ -15,8 +15,7 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
-use weir_engine::ticket::Keep;
-use weir_engine::ticket::{Exhausted, Settled};
+use weir_engine::ticket::{Exhausted, Keep, Outcome, Settled};
 use weir_wire::error::Code;
 
 use crate::duty::{Duty, Facts, chain};
@@ -54,6 +53,8 @@ struct Stream {
     ended: bool,
     /// The client is gone, but the upstream is read to its end.
     draining: bool,
+    /// Whether anything of it has left.
+    left: bool,
 }
 
 /// What is known of an answer of which the head has come.
@@ -82,6 +83,7 @@ pub(crate) async fn stream(
         kept: Vec::new(),
         ended: false,
         draining: false,
+        left: false,
     };
     let end = stream.pump(&mut body).await;
     let feed = stream.feed.clone();
@@ -133,6 +135,7 @@ impl Stream {
             if let Some(recording) = &mut self.recording {
                 recording.push(&out);
             }
+            self.left |= !out.is_empty() && !self.draining;
             if !out.is_empty() && !self.draining && self.feed.send(Ok(out)).await.is_err() {
                 if self.facts.on_disconnect == OnDisconnect::Stop {
                     return End::Gone;
@@ -192,6 +195,8 @@ impl Stream {
             End::Told => self.facts.outcome(&tally.finish(), status, flags),
             _ => self.facts.cut_off(&tally.finish(), status, flags),
         };
+        let withheld = !self.left && !matches!(end, End::Gone);
+        let outcome = Outcome { withheld, ..outcome };
         if let Some(mut recording) = self.recording.take() {
             self.kept.iter().for_each(|piece| recording.push(piece));
             let tell_cost = self.facts.tell_cost;
@@ -199,7 +204,7 @@ impl Stream {
             self.duty.keep(Keep::new(keep));
         }
         let Some(settled) = self.duty.settle(&outcome) else { return };
-        let Settled { charge, commit, .. } = settled;
+        let Settled { charge, commit, .. } = *settled;
         if let Some(commit) = commit
             && let Err(error) = self.facts.durable(commit).await
         {
@@ -269,6 +274,8 @@ struct Outlet {
     left: Option<u64>,
     listening: bool,
     last: Option<Bytes>,
+    /// Whether anything of it has left.
+    passed: bool,
 }
 
 impl Outlet {
@@ -280,6 +287,7 @@ impl Outlet {
                 return;
             }
         }
+        self.passed |= self.listening;
         self.listening = self.listening && self.feed.send(Ok(piece)).await.is_ok();
     }
 }
@@ -295,7 +303,7 @@ pub(crate) async fn body(
     let Rest { pieces, length, begun, sender: feed } = rest;
     let Begun { status, mut tally, mut recording } = begun;
     let charged = duty.is_charged();
-    let mut outlet = Outlet { feed, left: length, listening: true, last: None };
+    let mut outlet = Outlet { feed, left: length, listening: true, last: None, passed: false };
     for piece in pieces {
         outlet.push(piece).await;
     }
@@ -323,7 +331,7 @@ pub(crate) async fn body(
             break None;
         }
     };
-    let Outlet { feed, listening, last, .. } = outlet;
+    let Outlet { feed, listening, last, passed, .. } = outlet;
     let gone = if listening { Flags::default() } else { Flags::CLIENT_GONE };
     let flags = if broke.is_some() { gone.and(Flags::UPSTREAM_BROKE) } else { gone };
     tally.lasted(facts.latency_ms());
@@ -331,6 +339,7 @@ pub(crate) async fn body(
         None => facts.outcome(&tally.finish(), status, flags),
         Some(_) => facts.cut_off(&tally.finish(), status, flags),
     };
+    let outcome = Outcome { withheld: !passed, ..outcome };
     if let Some(recording) = recording {
         duty.keep(Keep::new(move |_| recording.finish(None, None)));
     }

@@ -14,6 +14,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 use tokio::time::{Instant, timeout};
 
 use crate::dial::{DialError, Target, tls_config};
@@ -300,33 +301,35 @@ where
         for (name, value) in &self.plan.settings.headers {
             request.headers_mut().insert(name, value.clone());
         }
-        let mut tried = Vec::new();
+        let mut request = Some(request);
+        let mut tried = SmallVec::<[usize; ADDRESSES_TRIED_MAX]>::new();
         let mut last = None;
         while tried.len() < ADDRESSES_TRIED_MAX
             && let Some(attempt) = self.plan.endpoints.pick(&tried, Instant::now())
         {
             tried.push(attempt.index());
-            match self.try_address(attempt, request, &path, mark).await? {
-                Tried::Answered(response) => return Ok(response),
-                Tried::NotSent(back, error) => (request, last) = (back, Some(error)),
+            match self.try_address(attempt, &mut request, &path, mark).await {
+                Err(error) if request.is_some() => last = Some(error),
+                done => return done,
             }
         }
         // An upstream has at least one address, so one was tried.
         Err(last.unwrap_or_else(|| self.unreachable(DialError::Timeout(Duration::ZERO))))
     }
 
+    /// Takes the request out of its place; after an error it is there again if nothing of it was
+    /// sent.
     async fn try_address(
         &self,
         attempt: Attempt,
-        mut request: Request<B>,
+        place: &mut Option<Request<B>>,
         path: &PathAndQuery,
         mark: &SentMark,
-    ) -> Result<Tried<B>, UpstreamError> {
+    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
         let index = attempt.index();
         let (Some(address), Some(pool)) = (self.plan.addresses.get(index), self.pools.get(index))
         else {
-            let error = self.unreachable(DialError::Timeout(Duration::ZERO));
-            return Ok(Tried::NotSent(request, error));
+            return Err(self.unreachable(DialError::Timeout(Duration::ZERO)));
         };
         let mut fresh = false;
         loop {
@@ -334,18 +337,22 @@ where
                 Ok(lease) => lease,
                 Err(source) => {
                     self.note_failure(&attempt, &source);
-                    return Ok(Tried::NotSent(request, self.unreachable(source)));
+                    return Err(self.unreachable(source));
                 }
+            };
+            let Some(mut request) = place.take() else {
+                return Err(self.unreachable(DialError::Timeout(Duration::ZERO)));
             };
             address
                 .aim(&mut request, path, lease.is_h2())
                 .map_err(|source| UpstreamError::Target { upstream: self.name(), source })?;
             let waited = self.plan.settings.response_timeout;
             mark.set(true);
-            let mut error = match timeout(waited, lease.send(request)).await {
+            let sending = lease.send(request);
+            let mut error = match timeout(waited, sending).await {
                 Ok(Ok(response)) => {
                     attempt.succeeded();
-                    return Ok(Tried::Answered(self.receive(response, attempt, pool, lease)));
+                    return Ok(self.receive(response, attempt, pool, lease));
                 }
                 Ok(Err(error)) => error,
                 Err(_) => {
@@ -360,12 +367,12 @@ where
                 return Err(UpstreamError::Broke { upstream: self.name(), source });
             };
             mark.set(false);
+            *place = Some(back);
             if !lease.reused {
                 let error = UpstreamError::NotSent { upstream: self.name(), source };
                 self.note_failure(&attempt, &error);
-                return Ok(Tried::NotSent(back, error));
+                return Err(error);
             }
-            request = back;
             fresh = true;
         }
     }
@@ -402,11 +409,6 @@ where
     fn name(&self) -> Arc<str> {
         Arc::clone(&self.plan.settings.name)
     }
-}
-
-enum Tried<B> {
-    Answered(Response<UpstreamBody<B>>),
-    NotSent(Request<B>, UpstreamError),
 }
 
 impl Plan {

@@ -22,7 +22,7 @@ pub(crate) struct Unsound {
     lost: Mutex<Vec<Lost>>,
 }
 
-/// A charge that was not stored: it can be posted again once its account is read anew.
+/// A charge that was not stored: it is posted again or given up once its account is read anew.
 #[derive(Clone, Debug)]
 pub struct Lost {
     /// Who was to pay.
@@ -31,6 +31,8 @@ pub struct Lost {
     pub entries: Vec<Entry>,
     /// What was to become durable with it: the end of a checkpoint, of an idempotency key.
     pub beside: Vec<Op>,
+    /// Whether the call's answer is withheld with it, so that nothing is to be charged.
+    pub withheld: bool,
 }
 
 /// Positions of one account that are refused.
@@ -144,9 +146,11 @@ impl Unsound {
 impl Lost {
     /// The charge in a batch; `None` if it is anything else, of which whoever asked was told.
     fn of(batch: &Batch) -> Option<Self> {
-        if batch.urgency != Urgency::Settlement {
-            return None;
-        }
+        let withheld = match batch.urgency {
+            Urgency::Settlement => false,
+            Urgency::Answer => true,
+            Urgency::Fresh => return None,
+        };
         let (mut entries, mut beside) = (Vec::new(), Vec::new());
         for op in &batch.ops {
             match op {
@@ -163,7 +167,7 @@ impl Lost {
             entry.call.is_some() && matches!(entry.kind, EntryKind::Charge | EntryKind::Debt)
         };
         let account = AccountId(read_id(entries_of(batch).next()?.0)?);
-        entries.iter().all(of_call).then_some(Self { account, entries, beside })
+        entries.iter().all(of_call).then_some(Self { account, entries, beside, withheld })
     }
 }
 

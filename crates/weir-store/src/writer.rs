@@ -160,7 +160,7 @@ impl Writer {
 
     fn refuse_fresh(&self, jobs: Vec<Job>) -> Vec<Job> {
         let (settling, fresh) =
-            jobs.into_iter().partition(|job| job.batch.urgency == Urgency::Settlement);
+            jobs.into_iter().partition(|job| job.batch.urgency != Urgency::Fresh);
         self.refuse_all(fresh, &CommitError::Full);
         settling
     }

@@ -65,6 +65,10 @@ fn settings(present: &Kept, other: &Kept) -> Vec<&'static str> {
         ("server.max_body", one.max_body_bytes != two.max_body_bytes),
         ("billing.top_up_url", present.billing.top_up_url != other.billing.top_up_url),
         ("auth.headers", present.auth.headers != other.auth.headers),
+        (
+            "auth.failed_keys_per_minute",
+            present.auth.failed_keys_per_minute != other.auth.failed_keys_per_minute,
+        ),
     ])
 }
 

@@ -1,7 +1,7 @@
 //! One running node: engine, data plane, control plane and what runs beside them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use weir_api::hook::deliver::{Deliverer, DeliveryCounts};
 use weir_api::hook::mail::Mailer;
 use weir_api::settings::ConfigControl;
 use weir_core::names::LimitNames;
+use weir_core::policy::Policy;
 use weir_engine::admin_key::AdminKey;
 use weir_engine::clock::Clock;
 use weir_engine::engine::{Engine, EngineSettings};
@@ -69,18 +70,12 @@ impl Node {
             check_free(settings.server.front.listen).context("server.listen")?;
         }
         let upstreams = Upstreams::new(settings.upstreams).context("an upstream cannot be used")?;
-        let engine = Engine::boot(
-            &settings.store.path,
-            Options::default(),
-            EngineSettings {
-                key_prefix: settings.auth.key_prefix.clone(),
-                currency: settings.billing.currency.clone(),
-            },
-            settings.policy,
-            names,
-            Clock::running(),
-        )
-        .with_context(|| format!("cannot start on {}", settings.store.path.display()))?;
+        let told = EngineSettings {
+            key_prefix: settings.auth.key_prefix.clone(),
+            currency: settings.billing.currency.clone(),
+        };
+        let engine = boot(&settings.store.path, told, settings.policy, names)?;
+        engine.allow_failed_keys(settings.auth.failed_keys_per_minute);
         let admin_key = admin_key(&engine, settings.auth.admin_key.as_ref()).await?;
         let deliveries = Arc::new(DeliveryCounts::default());
         let meters = Arc::new(GateMeters::default());
@@ -180,6 +175,17 @@ async fn until_stopped(stopping: watch::Receiver<bool>, work: impl Future<Output
         () = stopped(stopping) => {}
         () = work => {}
     }
+}
+
+/// The engine on the store in a folder.
+fn boot(
+    path: &Path,
+    told: EngineSettings,
+    policy: Policy,
+    names: LimitNames,
+) -> anyhow::Result<Arc<Engine>> {
+    Engine::boot(path, Options::default(), told, policy, names, Clock::running())
+        .with_context(|| format!("cannot start on {}", path.display()))
 }
 
 /// The configured key, else the one that the first start made, or makes now.

@@ -52,6 +52,7 @@ impl Reloader {
         let number = engine
             .accept(settings.policy, || self.setups.replace(setup))
             .map_err(|missing| missing.to_string())?;
+        engine.allow_failed_keys(other.auth.failed_keys_per_minute);
         let waits = needs_restart(&kept, &other);
         *kept = kept.clone().followed_by(other);
         tracing::info!(policy = number.0, ?waits, "the configuration is in force");

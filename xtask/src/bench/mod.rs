@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what Weir costs beside nginx, before the same upstream, in the same run.
+//! `cargo xtask bench`: what Weir costs beside nginx, before the same upstream, in the same run;
+//! `bench limits`: what a decision costs beside other limiters.
 //!
 //! Competitors take turns (A B C, A B C, …), so that whatever else the machine does meets all of
 //! them; ratios are medians of the pairs of each round. docs/performance.md tells how to read them.
@@ -21,6 +22,8 @@ mod idle;
 
 mod start;
 
+mod limits;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -38,6 +41,9 @@ use site::{Site, Stream};
 ///
 /// An unknown argument, a program that is missing, or a server that does not answer as it should.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    if let ["limits", arguments @ ..] = arguments {
+        return limits::run(root, arguments);
+    }
     let options = Options::read(arguments)?;
     for tool in ["nginx", "wrk", "taskset"] {
         if !step::succeeds(program(tool, root).arg("-v")) && !is_installed(tool) {

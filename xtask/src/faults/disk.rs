@@ -172,6 +172,8 @@ fn on_small_disk(plan: &Plan, folder: &Path, round: u64) -> anyhow::Result<()> {
         auditor.pay(&rig, &weir, format!("healed{later}")) == 200
     })?;
     let found = auditor.audit(&rig, &weir)?;
+    let withheld = found.unacknowledged_charged;
+    ensure!(withheld == 0, "{withheld} calls are charged whose answer was withheld");
     drop(weir);
     let books = rig.verify()?;
     say(&format!(

@@ -1,10 +1,13 @@
 //! A wallet: its balance, its grants, and how both change.
 
+use std::sync::LazyLock;
+
 use super::hold::{Claim, Hold};
 use super::posting::{NextSeq, Posting, Postings};
 use crate::grant::{Grant, Grants};
 use crate::ledger::{Category, Draw, EntryKind, Terms};
 use crate::money::Nano;
+use crate::seldom::Blank;
 use crate::time::Timestamp;
 
 /// Money that an account has paid in or was given and has not spent yet.
@@ -60,6 +63,13 @@ pub struct Settlement {
     /// The part of an absurd charge that could not be posted, because it exceeds
     /// [`Nano::BOUND`] or would take the wallet beyond [`Wallet::LIMIT`]; normally zero.
     pub unposted: Nano,
+}
+
+impl Blank for Wallet {
+    fn blank() -> &'static Self {
+        static BLANK: LazyLock<Wallet> = LazyLock::new(Wallet::default);
+        &BLANK
+    }
 }
 
 impl Wallet {

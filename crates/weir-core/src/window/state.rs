@@ -20,6 +20,9 @@ pub struct Window {
 }
 
 impl Window {
+    /// One that has never been used.
+    pub(crate) const UNUSED: Self = Self { at: 0, count: 0, aside: 0 };
+
     /// The state as numbers, for the store.
     pub const fn to_bits(self) -> [u64; 3] {
         [self.at.cast_unsigned(), self.count, self.aside]

@@ -10,6 +10,8 @@
 
 mod alerts;
 mod auto_top_up;
+mod clock;
+mod flood;
 mod holds;
 mod money;
 mod sim;

@@ -3,12 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::Map;
 use weir_core::money::Nano;
+use weir_core::usage::{Meter, Usage};
 use weir_engine::audit::verify;
 use weir_engine::call::{Admission, Why};
 use weir_engine::cell::AccountCell;
 use weir_engine::credit::NewCredit;
 use weir_engine::engine::Engine;
+use weir_engine::idempotency::Kept;
+use weir_engine::ticket::{Keep, Outcome};
 use weir_engine::usage::{Interval, UsageWanted};
 use weir_store::fault::Faults;
 
@@ -70,6 +74,43 @@ fn a_charge_that_nobody_awaits_and_that_is_not_stored_is_posted_again_once() {
     let cell = engine.account(cell.id).unwrap();
     check_balance(&engine, &cell, "72");
     check_usage(&engine, &cell, 5);
+}
+
+#[test]
+fn a_charge_whose_answer_is_withheld_is_given_up_and_its_idempotency_key_is_free_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let engine = boot(dir.path(), START, Some(Arc::clone(&faults)));
+    let cell = account(&engine, "payg", "100");
+    let key = key(&engine, &cell);
+    call(&engine, &key, 10);
+    let (mut withheld, mut partly) = (granted(&engine, &key, 20), granted(&engine, &key, 40));
+    assert!(wait(withheld.claim("a", b"first")).unwrap().is_none());
+    withheld.keep(Keep::new(|_| Kept { status: 200, headers: Map::new(), body: None }));
+    withheld.checkpointed();
+    partly.checkpointed();
+    faults.fill_next_groups(1);
+    let reported = Some(Usage::NONE.with(Meter::OutputTokens, 20));
+    let outcome = Outcome { reported, status: 200, withheld: true, ..Outcome::default() };
+    let refused = withheld.settle(&outcome).unwrap().commit.unwrap();
+    let also = settle(partly, 40).commit.unwrap();
+    assert!(refused.wait().is_err() && also.wait().is_err());
+    healed(&engine);
+    engine.write_behind();
+    check_balance(&engine, &cell, "50");
+    check_usage(&engine, &cell, 3);
+    // The retry is a call of its own, and the only one that is charged.
+    let mut again = granted(&engine, &key, 20);
+    assert!(wait(again.claim("a", b"first")).unwrap().is_none(), "the key is free");
+    settle(again, 20).commit.unwrap().wait().unwrap();
+    check_balance(&engine, &cell, "30");
+    check_usage(&engine, &cell, 4);
+    engine.close();
+    drop(engine);
+    let engine = boot(dir.path(), START, None);
+    let cell = engine.account(cell.id).unwrap();
+    check_balance(&engine, &cell, "30");
+    check_usage(&engine, &cell, 4);
 }
 
 #[test]

@@ -198,6 +198,9 @@ pub(super) fn decisive(name: &str) -> Option<&'static str> {
         return None;
     }
     DECISIVE.into_iter().find(|known| *known == name).or_else(|| {
+        if !name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+            return None;
+        }
         let folded: String = name.chars().map(fold).collect();
         DECISIVE.into_iter().find(|known| *known == folded)
     })

@@ -196,18 +196,20 @@ fn voice_of_delta(sort: &str) -> Option<Voice> {
 
 impl Figures {
     fn member(&mut self, scan: &mut Scanner<'_>, name: Text<'_>) -> Result<(), Malformed> {
-        let slot = match name.decode().as_ref() {
-            "prompt_tokens" | "input_tokens" => &mut self.prompt,
-            "completion_tokens" | "output_tokens" => &mut self.completion,
-            "total_tokens" => &mut self.total,
-            "prompt_cache_hit_tokens" => &mut self.cache_hit,
-            "prompt_tokens_details" | "input_tokens_details" | "input_token_details" => {
+        let name = name.name();
+        let is_output = matches!(&*name, b"completion_tokens" | b"output_tokens");
+        let slot = match &*name {
+            b"prompt_tokens" | b"input_tokens" => &mut self.prompt,
+            _ if is_output => &mut self.completion,
+            b"total_tokens" => &mut self.total,
+            b"prompt_cache_hit_tokens" => &mut self.cache_hit,
+            b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
                 return self.details(scan, Self::prompt_detail);
             }
-            "completion_tokens_details" | "output_tokens_details" | "output_token_details" => {
+            b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
                 return self.details(scan, Self::completion_detail);
             }
-            "seconds" => {
+            b"seconds" => {
                 let figure = Figure::read_scaled(scan, 3)?;
                 (self.millis, self.odd) = (figure.amount, self.odd || figure.odd);
                 return Ok(());
@@ -217,7 +219,7 @@ impl Figures {
         let figure = Figure::read(scan)?;
         *slot = figure.amount;
         self.odd |= figure.odd;
-        if matches!(name.decode().as_ref(), "completion_tokens" | "output_tokens") {
+        if is_output {
             self.output_nonsense = figure.odd && figure.amount.is_none();
         }
         Ok(())
@@ -226,7 +228,7 @@ impl Figures {
     fn details(
         &mut self,
         scan: &mut Scanner<'_>,
-        slot_of: for<'f> fn(&'f mut Self, &str) -> Option<&'f mut Option<u64>>,
+        slot_of: for<'f> fn(&'f mut Self, &[u8]) -> Option<&'f mut Option<u64>>,
     ) -> Result<(), Malformed> {
         let kind = scan.kind()?;
         if kind != Kind::Object {
@@ -234,32 +236,27 @@ impl Figures {
             return scan.skip();
         }
         scan.object(|scan, name| {
-            let name = name.decode();
-            if slot_of(self, &name).is_none() {
-                return scan.skip();
-            }
+            let Some(slot) = slot_of(self, &name.name()) else { return scan.skip() };
             let figure = Figure::read(scan)?;
+            *slot = figure.amount;
             self.odd |= figure.odd;
-            if let Some(slot) = slot_of(self, &name) {
-                *slot = figure.amount;
-            }
             Ok(())
         })
     }
 
-    fn prompt_detail<'f>(&'f mut self, name: &str) -> Option<&'f mut Option<u64>> {
+    fn prompt_detail<'f>(&'f mut self, name: &[u8]) -> Option<&'f mut Option<u64>> {
         match name {
-            "cached_tokens" => Some(&mut self.cached),
-            "cache_write_tokens" => Some(&mut self.cache_write),
-            "audio_tokens" => Some(&mut self.audio_in),
+            b"cached_tokens" => Some(&mut self.cached),
+            b"cache_write_tokens" => Some(&mut self.cache_write),
+            b"audio_tokens" => Some(&mut self.audio_in),
             _ => None,
         }
     }
 
-    fn completion_detail<'f>(&'f mut self, name: &str) -> Option<&'f mut Option<u64>> {
+    fn completion_detail<'f>(&'f mut self, name: &[u8]) -> Option<&'f mut Option<u64>> {
         match name {
-            "reasoning_tokens" => Some(&mut self.reasoning),
-            "audio_tokens" => Some(&mut self.audio_out),
+            b"reasoning_tokens" => Some(&mut self.reasoning),
+            b"audio_tokens" => Some(&mut self.audio_out),
             _ => None,
         }
     }

@@ -17,8 +17,10 @@ const NAME_BYTES_MAX: usize = 256;
 /// A reader in the middle of a document.
 #[derive(Debug)]
 pub(super) struct Skim {
-    wanted: Vec<Vec<Box<str>>>,
+    wanted: Wanted,
     counts: bool,
+    /// What the member of the document is about that is being read.
+    topic: Topic,
     place: Place,
     /// The objects and arrays around this place, from the outside in.
     frames: Vec<Frame>,
@@ -33,6 +35,37 @@ pub(super) struct Skim {
     capture: Option<Capture>,
     image_at: Option<u64>,
     found: Found,
+}
+
+/// Where the value is that is looked for.
+#[derive(Debug)]
+enum Wanted {
+    /// `usage`.
+    Usage,
+    /// `usage`, or `usage` in `response`.
+    UsageOrInResponse,
+    /// At this path.
+    At(Vec<Box<str>>),
+}
+
+/// What a member of the document is about, as far as that is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Topic {
+    /// What was said.
+    Words,
+    /// Images, if any.
+    Data,
+    Other,
+}
+
+impl Topic {
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"choices" | b"output" | b"content" | b"text" => Self::Words,
+            b"data" => Self::Data,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What was found.
@@ -91,17 +124,17 @@ struct Capture {
 impl Skim {
     /// For a whole response: its usage, and what it produced.
     pub(super) fn body() -> Self {
-        Self { counts: true, ..Self::at(vec![vec!["usage".into()]]) }
+        Self { counts: true, ..Self::at(Wanted::Usage) }
     }
 
     /// For an event of a stream: its usage alone.
     pub(super) fn usage() -> Self {
-        Self::at(vec![vec!["usage".into()], vec!["response".into(), "usage".into()]])
+        Self::at(Wanted::UsageOrInResponse)
     }
 
     /// For the value at a pointer.
     pub(super) fn value(pointer: &Pointer) -> Self {
-        Self::at(vec![pointer.steps().map(Into::into).collect()])
+        Self::at(Wanted::At(pointer.steps().map(Into::into).collect()))
     }
 
     /// The document follows field names of an event: it begins with its first bracket.
@@ -109,10 +142,11 @@ impl Skim {
         Self { place: Place::Preface, ..self }
     }
 
-    fn at(wanted: Vec<Vec<Box<str>>>) -> Self {
+    fn at(wanted: Wanted) -> Self {
         Self {
             wanted,
             counts: false,
+            topic: Topic::Other,
             place: Place::Between,
             frames: Vec::new(),
             names: Vec::new(),
@@ -256,13 +290,16 @@ impl Skim {
         if !self.counts {
             return None;
         }
-        match (depth, self.name(depth - 1), byte) {
-            (1, b"error", b'{' | b'"') => self.found.error = true,
-            (3, b"b64_json" | b"url", b'"') => self.note_image(),
-            _ => {}
+        if depth == 1 {
+            let name = self.name(0);
+            let (is_error, topic) = (name == b"error", Topic::of(name));
+            self.found.error |= is_error && matches!(byte, b'{' | b'"');
+            self.topic = topic;
         }
-        let top = self.name(0);
-        if self.muted.is_some() || !matches!(top, b"choices" | b"output" | b"content" | b"text") {
+        if self.topic == Topic::Data && depth == 3 && byte == b'"' {
+            self.note_image();
+        }
+        if self.muted.is_some() || self.topic != Topic::Words {
             return None;
         }
         if self.whole.is_some() {
@@ -395,24 +432,34 @@ impl Skim {
     /// An item of `data` is an image once it has one, under either name.
     fn note_image(&mut self) {
         let item = self.frames[1];
-        if self.name(0) == b"data" && item.array && self.image_at != Some(item.index) {
+        let is_image = matches!(self.name(2), b"b64_json" | b"url");
+        if is_image && item.array && self.image_at != Some(item.index) {
             self.image_at = Some(item.index);
             self.found.produced.image();
         }
     }
 
     fn is_wanted(&self) -> bool {
-        self.wanted.iter().any(|path| {
-            path.len() == self.frames.len()
-                && path.iter().enumerate().all(|(depth, step)| {
-                    let frame = self.frames[depth];
-                    if frame.array {
-                        step.parse() == Ok(frame.index)
-                    } else {
-                        self.name(depth) == step.as_bytes()
-                    }
-                })
-        })
+        match (&self.wanted, self.frames.len()) {
+            (Wanted::Usage | Wanted::UsageOrInResponse, 1) => self.stands_at(0, "usage"),
+            (Wanted::UsageOrInResponse, 2) => {
+                self.stands_at(0, "response") && self.stands_at(1, "usage")
+            }
+            (Wanted::At(path), depth) if path.len() == depth => {
+                path.iter().enumerate().all(|(depth, step)| self.stands_at(depth, step))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the frame number `depth` is at the member or the item of that name.
+    fn stands_at(&self, depth: usize, step: &str) -> bool {
+        let frame = self.frames[depth];
+        if frame.array {
+            step.parse() == Ok(frame.index)
+        } else {
+            self.name(depth) == step.as_bytes()
+        }
     }
 
     /// The name of the member that the frame number `depth` is at; empty in an array.

@@ -12,7 +12,7 @@ use crate::support::{connect, eventually, exchange, read_answer, read_to_close, 
 const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_in_flight_end_and_idle_connections_close_at_once() {
+async fn calls_in_flight_end_and_idle_connections_close() {
     let front = start(&settings());
     let addr = front.serving.addr();
     let (mut idle, _) = exchange(&front, b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -29,6 +29,22 @@ async fn calls_in_flight_end_and_idle_connections_close_at_once() {
     assert!(answer.has("connection: close"), "{}", answer.head);
     assert_eq!(drain.await.unwrap(), Drained::default());
     assert!(TcpStream::connect(addr).is_err(), "still listening");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_who_had_connected_is_answered() {
+    let front = start(&settings());
+    let addr = front.serving.addr();
+    let (mut idle, _) = exchange(&front, b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut late = connect(addr);
+    eventually(|| front.serving.connections() == 2);
+    let drain = tokio::spawn(front.serving.drain(LONG));
+    assert_eq!(read_to_close(&mut idle), b"", "the drain has begun");
+    late.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let answer = read_answer(&mut late).expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert!(answer.has("connection: close"), "{}", answer.head);
+    assert_eq!(drain.await.unwrap(), Drained::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use http::HeaderName;
 use weir_api::hook::mail::{MailSettings, Mailer};
+use weir_engine::guard::Guard;
 
 use super::place::{At, Place};
 use super::read::{Read, Reading, Section, Value, Want};
-use super::server::{RELATIVE_HINT, read_list};
+use super::server::{RELATIVE_HINT, bounded, read_list};
 use super::values::Url;
 
 /// What `[store]` says.
@@ -49,6 +50,8 @@ pub(crate) struct AuthSettings {
     pub(crate) key_prefix: String,
     /// The key of the admin API; without one the first start makes one.
     pub(crate) admin_key: Option<Secret>,
+    /// How many keys that do not exist an address may send per minute.
+    pub(crate) failed_keys_per_minute: u32,
 }
 
 /// What `[webhooks]` says.
@@ -120,7 +123,10 @@ impl AuthSettings {
             }
             headers = vec![http::header::AUTHORIZATION, HeaderName::from_static("x-api-key")];
         }
+        let failed = section.get::<u64>(FAILED_KEYS, reading);
+        let failed = bounded(failed, FAILED_KEYS, 1_000_000, reading);
         Self {
+            failed_keys_per_minute: failed.unwrap_or(Guard::DEFAULT_PER_MINUTE),
             headers,
             key_prefix: section.or("key_prefix", KeyPrefix("weir".to_owned()), reading).0,
             admin_key: read_admin_key(section, reading),
@@ -255,3 +261,4 @@ pub(crate) fn read_file(path: &At<PathBuf>, reading: &mut Reading<'_>) -> Option
 }
 
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+const FAILED_KEYS: &str = "failed_keys_per_minute";

@@ -11,7 +11,8 @@ use crate::support::{Mock, eventually};
 use crate::wallet::config;
 use crate::wire::{Answer, Line, request};
 
-/// One call on a connection of its own; what is in its way is told.
+/// One call on a connection of its own; what is in its way is told. On a kept connection a restart
+/// may close it while the call is under way: that promises nothing.
 fn call(address: SocketAddr, key: &str) -> Result<u16, String> {
     let mut stream = TcpStream::connect(address).map_err(|why| format!("connect: {why}"))?;
     // Longer than a restart takes on a busy machine.

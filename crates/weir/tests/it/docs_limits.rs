@@ -49,7 +49,7 @@ fn lasting(text: &str) -> String {
     });
     let words: Vec<&str> = words.collect();
     let waits = |at: usize| at > 1 && words[at - 2..at] == ["passes", "in"];
-    let timeless = (0..words.len()).filter(|at| !waits(*at) && !(*at > 0 && waits(*at - 1)));
+    let timeless = (0..words.len()).filter(|at| !(waits(*at) || *at > 0 && waits(*at - 1)));
     timeless.map(|at| words[at]).collect::<Vec<_>>().join(" ")
 }
 

@@ -109,3 +109,75 @@ fn whoever_guesses_keys_is_slowed_down_and_a_key_that_exists_goes_on_working() {
     assert_eq!((good.status, good.remaining("read")), (200, Some(99)));
     assert_eq!(mock.stats()["requests"], 1);
 }
+
+/// A gate that tells an address of three unknown keys per minute, with this in its `[server]`.
+fn guarded(mock: &Mock, server: &str) -> Weir {
+    let config = format!(
+        "[upstreams.mock]\nurls = [\"http://{}\"]\n[plans.any]\nlimits = {{}}\n\
+         [[routes]]\nmatch = \"GET /*\"\nupstream = \"mock\"\n[server]\n{server}\n",
+        mock.address
+    );
+    Weir::start_guarded(&config, 3, &[on("any")])
+}
+
+fn from(weir: &Weir, address: &str, secret: &str, target: &str) -> u16 {
+    let bearer = format!("authorization: Bearer {secret}");
+    let forwarded = format!("x-forwarded-for: {address}");
+    weir.line().call("GET", target, &[&bearer, &forwarded], "").status
+}
+
+#[test]
+fn guesses_are_counted_by_the_address_behind_a_trusted_proxy_on_every_door() {
+    let mock = Mock::start();
+    let weir = guarded(&mock, "trusted_proxies = [\"127.0.0.0/8\"]");
+    for target in ["/weir/v1/limits", "/x", "/weir/v1/wallet"] {
+        assert_eq!(from(&weir, "9.9.9.9", "none", target), 401, "{target}");
+    }
+    for target in ["/weir/v1/limits", "/x"] {
+        assert_eq!(from(&weir, "9.9.9.9", "none", target), 429, "{target}");
+        assert_eq!(from(&weir, "9.9.9.9", &weir.keys[0], target), 200, "{target}");
+        assert_eq!(from(&weir, "8.8.8.8", "none", target), 401, "{target}");
+    }
+}
+
+#[test]
+fn an_address_that_anyone_may_claim_counts_for_nothing() {
+    let mock = Mock::start();
+    let weir = guarded(&mock, "");
+    let statuses: Vec<u16> =
+        (1..=5).map(|nth| from(&weir, &format!("9.9.9.{nth}"), "none", "/weir/v1/key")).collect();
+    assert_eq!(statuses, [401, 401, 401, 429, 429]);
+}
+
+/// `WEIR_FLOOD_HTTP=100000` makes it as large as the docs promise.
+#[test]
+fn a_flood_of_random_keys_over_http_costs_bounded_memory_and_touches_no_real_key() {
+    let mock = Mock::start();
+    let weir = Weir::start_preset(TIERED, mock.address, &[on("free")]);
+    assert_eq!(weir.call(0, "GET", "/clusters/a", "").remaining("read"), Some(99));
+    let flood: u64 =
+        std::env::var("WEIR_FLOOD_HTTP").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000);
+    let guesses = |from: u64, to: u64| {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let weir = &weir;
+                scope.spawn(move || {
+                    let mut line = weir.line();
+                    for nth in (from..to).filter(|nth| nth % 4 == thread) {
+                        let random = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                        let bearer = format!("authorization: Bearer sk-{random:016x}");
+                        let answer = line.call("GET", "/clusters/a", &[&bearer], "");
+                        assert!(matches!(answer.status, 401 | 429), "{}", answer.head);
+                    }
+                });
+            }
+        });
+    };
+    guesses(0, flood / 4);
+    let before = weir.process.resident_kib();
+    guesses(flood / 4, flood);
+    let grown = weir.process.resident_kib().saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB for {flood} keys");
+    assert_eq!(weir.call(0, "GET", "/clusters/a", "").remaining("read"), Some(98));
+    assert_eq!(mock.stats()["requests"], 2);
+}

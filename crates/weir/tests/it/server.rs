@@ -143,6 +143,12 @@ impl Weir {
         Self::start_whole(&config, wishes)
     }
 
+    /// Serves a configuration with another number of unknown keys that an address may send.
+    pub(crate) fn start_guarded(config: &str, failed_keys: u32, wishes: &[Wish]) -> Self {
+        let line = format!("[auth]\nfailed_keys_per_minute = {failed_keys}\n");
+        Self::start_whole(&complete(config).replacen("[auth]\n", &line, 1), wishes)
+    }
+
     fn start_whole(config: &str, wishes: &[Wish]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let keys = seed(&folder.path().join("store"), wishes);

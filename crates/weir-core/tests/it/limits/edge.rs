@@ -308,3 +308,37 @@ fn multipliers_and_boosts_change_the_quota_and_nothing_else() {
     assert_eq!(rule.with_quota(None).quota(), None);
     assert_eq!(Rule::unlimited().scaled(500_000), Rule::unlimited());
 }
+
+#[test]
+fn a_calendar_window_that_is_taken_up_earlier_counts_in_the_present_one() {
+    let day = calendar(10, Period::DAY, Anchor::Calendar(Zone::UTC));
+    let noon = |nth: i64| secs(nth * 86_400 + 43_200);
+    for back_s in [3_600, 13 * 3_600, 30 * 86_400] {
+        let mut window = Window::default();
+        assert_eq!(drain(&day, &mut window, noon(100)), 10);
+        let to = noon(100).minus(Span::from_secs(back_s));
+        let mut moved = day.rebase(&window, noon(100), to);
+        assert_eq!(drain(&day, &mut moved, to), 0, "{back_s}");
+        let midnight = day.snapshot(&moved, to).reset_at;
+        assert!(midnight.since(to) <= Span::from_secs(86_400), "{back_s}");
+        assert_eq!(drain(&day, &mut moved, midnight), 10, "{back_s}");
+        // One that was over by then stays over.
+        let mut old = day.rebase(&window, noon(102), to);
+        assert_eq!(drain(&day, &mut old, to), 10, "{back_s}");
+    }
+}
+
+/// Units times microseconds of a month need more than 64 bits.
+#[test]
+fn a_large_bucket_of_a_month_counts_every_unit() {
+    let (now, quota, used) = (secs(1_000_000), 10_000_000_000, 9_000_000_001);
+    let terms = Terms::new(Some(quota), Period::Span(Span::from_secs(2_592_000)));
+    let rule = Rule::new(Terms { algorithm: Algorithm::TokenBucket, ..terms }).unwrap();
+    let mut window = Window::default();
+    let taken = rule.take(&mut window, used, now);
+    assert_eq!(rule.snapshot(&window, now).used, used);
+    assert!(rule.check(&window, quota - used, false, now).is_ok());
+    assert!(rule.check(&window, quota - used + 1, false, now).is_err());
+    rule.give_back(&mut window, taken, now);
+    assert_eq!(rule.snapshot(&window, now).used, 0);
+}

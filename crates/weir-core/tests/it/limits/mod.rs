@@ -3,6 +3,7 @@
 mod carry;
 mod edge;
 mod model;
+mod oracle;
 mod prop;
 mod zone;
 

@@ -34,12 +34,18 @@ impl Model {
             <= i128::from(ceiling) * i128::from(self.length)
     }
 
+    /// Whether the clock has gone back by more than a window: what was counted is over then.
+    fn is_set_back(&self, from: i64, to: i64) -> bool {
+        from - to > self.length
+    }
+
     fn fixed(&self, now: i64) -> i128 {
         // Start, use, and what of it is paid for at the end of the window.
         let mut window: Option<(i64, i128, i128)> = None;
         let mut quota = i128::from(self.quota);
         let mut starts: Vec<(usize, i64)> = Vec::new();
         let roll = |window: &mut Option<(i64, i128, i128)>, quota: i128, until: i64| {
+            window.take_if(|(start, ..)| self.is_set_back(*start, until));
             while let Some((start, used, paid)) = *window
                 && until >= start + self.length
             {
@@ -85,6 +91,7 @@ impl Model {
         let mut quota = i128::from(self.quota);
         let mut starts: Vec<(usize, i64)> = Vec::new();
         let roll = |cells: &mut Option<(i64, i128, i128)>, quota: i128, until: i64| {
+            cells.take_if(|(start, ..)| self.is_set_back(*start, until));
             while let Some((start, _, newer)) = *cells
                 && until >= start + self.length
             {
@@ -128,7 +135,7 @@ impl Model {
         }
         roll(&mut cells, quota, now);
         cells.map_or(0, |(start, older, newer)| {
-            older * i128::from(self.length - (now - start)) + newer * i128::from(self.length)
+            older * i128::from(self.length - (now - start).max(0)) + newer * i128::from(self.length)
         })
     }
 
@@ -140,8 +147,12 @@ impl Model {
         let mut last = 0;
         let mut live: Vec<usize> = Vec::new();
         for (time, event) in self.log.iter().copied().chain([(now, Event::Quota(u64::MAX))]) {
-            level = (level + i128::from(time - last) * quota).min(quota * length);
-            last = time;
+            if self.is_set_back(last, time) {
+                (level, last) = (quota * length, time);
+            }
+            // Set back by less, it flows on from where it was.
+            level = (level + i128::from((time - last).max(0)) * quota).min(quota * length);
+            last = last.max(time);
             if level == quota * length {
                 live.clear();
             }

@@ -10,7 +10,12 @@ use super::{ALGORITHMS, at, rule, wait_is_true};
 #[derive(Clone, Debug)]
 enum Step {
     Pause(i64),
-    Ask { amount: u64, urgent: bool },
+    /// The clock is set forward, or back.
+    Clock(i64),
+    Ask {
+        amount: u64,
+        urgent: bool,
+    },
     GiveBack(usize),
     Settle(usize, u64),
     Quota(u64),
@@ -20,12 +25,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![0..30_i64, 0..2_500_i64, Just(0), Just(1_000), Just(30_000)];
     let step = prop_oneof![
         3 => pause.prop_map(Step::Pause),
+        1 => clock_step().prop_map(Step::Clock),
         6 => (0..9_u64, any::<bool>()).prop_map(|(amount, urgent)| Step::Ask { amount, urgent }),
         2 => (0..6_usize).prop_map(Step::GiveBack),
         2 => (0..6_usize, 0..60_u64).prop_map(|(which, actual)| Step::Settle(which, actual)),
         1 => (1..25_u64).prop_map(Step::Quota),
     ];
     prop::collection::vec(step, 1..60)
+}
+
+/// By about a window, by an hour, by thirty days, to the beginning of time.
+fn clock_step() -> impl Strategy<Value = i64> {
+    let far = prop::sample::select(vec![3_600_000_000_i64, 2_592_000_000_000, START]);
+    let span = prop_oneof![1..2_500_i64, 990..1_210_i64, far];
+    (span, any::<bool>()).prop_map(|(span, back)| if back { -span } else { span })
 }
 
 /// The product beside the model.
@@ -43,7 +56,7 @@ impl Pair {
         let base = rule(algorithm, quota, length);
         let rule = Rule::new(Terms { reserve_ppm: 250_000, ..base.terms().clone() }).unwrap();
         let model = Model { algorithm, length, quota, log: Vec::new() };
-        Self { rule, window: Window::default(), model, now: 0, open: Vec::new(), count: 0 }
+        Self { rule, window: Window::default(), model, now: START, open: Vec::new(), count: 0 }
     }
 
     fn log(&mut self, event: Event) {
@@ -57,6 +70,7 @@ impl Pair {
     fn apply(&mut self, step: &Step) {
         match *step {
             Step::Pause(span) => self.now += span,
+            Step::Clock(step) => self.now = (self.now + step).max(0),
             Step::Ask { amount, urgent } => self.ask(amount, urgent),
             Step::GiveBack(which) if !self.open.is_empty() => {
                 let (id, taken) = self.open.remove(which % self.open.len());
@@ -70,7 +84,7 @@ impl Pair {
                     (actual.saturating_sub(taken.amount()), taken.amount().saturating_sub(actual));
                 if more > 0 {
                     self.log(Event::Take { id: usize::MAX, amount: more });
-                } else {
+                } else if less > 0 {
                     self.log(Event::GiveBack { id, amount: less });
                 }
             }
@@ -94,7 +108,9 @@ impl Pair {
             Ok(()) => {
                 let taken = self.rule.take(&mut self.window, amount, at(self.now));
                 self.open.push((self.count, taken));
-                self.log(Event::Take { id: self.count, amount });
+                if amount > 0 {
+                    self.log(Event::Take { id: self.count, amount });
+                }
                 self.count += 1;
             }
             Err(Wait::Never) => assert!(amount > ceiling),
@@ -178,7 +194,19 @@ fn any_amount() -> impl Strategy<Value = u64> {
     prop_oneof![0..10_u64, 0..=Rule::QUOTA_MAX, any::<u64>()]
 }
 
+/// When schedules begin: 2027.
+const START: i64 = 1_800_000_000_000_000;
+
+/// As many schedules as make `WEIR_STEPS` steps, which are thirty each in the mean.
+fn schedules() -> ProptestConfig {
+    let steps = std::env::var("WEIR_STEPS").ok().map(|steps| steps.parse::<u32>().unwrap());
+    let standard = ProptestConfig::default();
+    ProptestConfig { cases: steps.map_or(standard.cases, |steps| steps.div_ceil(30)), ..standard }
+}
+
 proptest! {
+    #![proptest_config(schedules())]
+
     #[test]
     fn fixed_windows_agree_with_the_log(quota in 1..25_u64, length in 1_000..1_200_i64, steps in steps()) {
         let mut pair = Pair::new(Algorithm::FixedWindow, quota, length);
@@ -196,7 +224,9 @@ proptest! {
         let mut pair = Pair::new(Algorithm::TokenBucket, quota, length);
         steps.iter().for_each(|step| pair.apply(step));
     }
+}
 
+proptest! {
     #[test]
     fn no_state_clock_or_amount_breaks_a_limit(
         rule in any_rule(), bits in any::<[u64; 3]>(), times in prop::collection::vec(any_time(), 1..8), amount in any_amount()
