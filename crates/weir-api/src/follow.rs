@@ -13,6 +13,7 @@ use crate::shape::record::{EventShape, EventsShape, EventsWanted};
 
 /// The events (of one account, or all) after the one that is named. With `Prefer: wait=N` an
 /// answer without events is held back until there is one, at most N and 60 seconds (RFC 7240).
+/// `X-Poll-Interval` tells after how many seconds to ask again.
 pub(crate) async fn events(
     app: &App,
     account: Option<AccountId>,
@@ -53,9 +54,12 @@ pub(crate) async fn events(
         },
     };
     let next_cursor = events.last().map(|event| event.id).or(after).map(|id| id.to_string());
+    // Who may wait, or has not seen everything, need not pause.
+    let pause_s = if wait.is_some() || events.len() >= limit { 0 } else { POLL_INTERVAL_S };
     let data = events.iter().map(EventShape::of).collect();
     let shown = Shown::plain(EventsShape { data, next_cursor });
     let mut response = shown.answer(headers, app.engine.now()).into_response();
+    response.headers_mut().insert(X_POLL_INTERVAL, HeaderValue::from(pause_s));
     if let Some(wait) = wait
         && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
     {
@@ -77,6 +81,10 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// As GitHub's events API has it.
+const X_POLL_INTERVAL: HeaderName = HeaderName::from_static("x-poll-interval");
+/// For clients that come without `Prefer: wait`: events are told late rather than often.
+const POLL_INTERVAL_S: u64 = 10;
 /// In the place of a cursor: nothing that was told before.
 const LATEST: &str = "latest";
 const WAIT_S_MAX: u64 = 60;

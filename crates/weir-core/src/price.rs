@@ -1,6 +1,9 @@
 //! Prices: what a call may cost at most before it is made, and what it costs afterwards.
 
 pub mod period;
+
+pub mod commitment;
+
 pub mod rate;
 pub mod tariff;
 
@@ -14,6 +17,7 @@ pub mod book;
 mod tests;
 
 pub use self::book::{Contract, DuplicatePrice, PriceBook, UnknownPrice};
+pub use self::commitment::{Commitment, Committed};
 pub use self::offer::{Bound, Charge, Offer, TooLarge};
 pub use self::period::Period;
 pub use self::rate::{InvalidRate, Rate};

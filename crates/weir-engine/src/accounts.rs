@@ -20,6 +20,7 @@ use weir_store::op::{Delete, Expected, Op, Put, Urgency};
 use crate::alarm::AlarmLevels;
 use crate::cell::{AccountCell, KeyCell, Live, Totals};
 use crate::change::ChangeError;
+use crate::commitments::{commitment, since_us};
 use crate::contracts;
 use crate::engine::{Engine, settle_line};
 use crate::event::event;
@@ -68,6 +69,7 @@ impl Engine {
             metadata: new.metadata,
             limits: BTreeMap::new(),
             contract: None,
+            commitment_since_us: None,
             credit_line: None,
             alerts: None,
             auto_top_up: None,
@@ -107,6 +109,7 @@ impl Engine {
         more: impl FnOnce() -> Vec<Op>,
     ) -> Result<Arc<AccountCell>, ChangeError> {
         let cell = self.account(id).ok_or(ChangeError::NotFound)?;
+        self.settle_commitment(&cell).await?;
         let before = cell.record.load_full();
         if revision.is_some_and(|revision| revision != before.revision) {
             return Err(ChangeError::Stale);
@@ -123,6 +126,8 @@ impl Engine {
         let credit_line = credit_line(&record)?;
         let alerts = own_alerts(&record)?;
         let terms = record.contract.as_ref().map(contracts::read).transpose()?;
+        let running = cell.live.lock().commitment;
+        record.commitment_since_us = since_us(running.as_ref(), terms.as_ref(), self.now());
         let moved = (before.plan != record.plan).then_some(&before.plan);
         self.put_account(&cell, &record, moved, more).await?;
         let mut live = cell.live.lock();
@@ -130,6 +135,7 @@ impl Engine {
         live.levels.own = alerts;
         live.account.suspended = record.suspended;
         live.lines = (credit_line, terms.as_ref().and_then(|terms| terms.credit_line));
+        live.commitment = commitment(&record, terms.as_ref());
         live.contract = terms.map(|terms| Arc::new(terms.contract));
         let now = live.account.observe(self.now());
         settle_line(&mut live, now);
@@ -253,6 +259,8 @@ impl Engine {
             policy: policy.number(),
             own,
             boosts: Vec::new(),
+            commitment: commitment(&record, terms.as_ref()),
+            spent: None,
             contract: terms.map(|terms| Arc::new(terms.contract)),
             totals: Totals::default(),
             last_entry: Seq(0),

@@ -13,7 +13,7 @@ use weir_core::key::Key;
 use weir_core::limit::{LimitId, Rule};
 use weir_core::money::Nano;
 use weir_core::plan::{Boost, Limit};
-use weir_core::price::Contract;
+use weir_core::price::{Commitment, Committed, Contract};
 use weir_core::time::Timestamp;
 use weir_core::usage::Usage;
 use weir_core::wallet::Hold;
@@ -48,6 +48,10 @@ pub(crate) struct Live {
     pub(crate) contract: Option<Arc<Contract>>,
     /// The credit line: its own, and while its contract is in force that of the contract.
     pub(crate) lines: (Nano, Option<Nano>),
+    /// What it promised to spend.
+    pub(crate) commitment: Option<Commitment>,
+    /// What was spent of that, as far as the ledger was added up.
+    pub(crate) spent: Option<Spent>,
     /// What was used of each price in the present billing period.
     pub(crate) totals: Totals,
     /// The last entry of the account in the ledger.
@@ -64,6 +68,15 @@ pub(crate) struct Live {
     pub(crate) gone: bool,
     /// Which limits have told how full they are.
     pub(crate) alarms: AlarmLevels,
+}
+
+/// What was charged in a period of a commitment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) period: Committed,
+    /// The newest entry that is counted.
+    pub(crate) up_to: Seq,
+    pub(crate) amount: Nano,
 }
 
 /// What was used of each price since the billing period began.

@@ -44,6 +44,8 @@ pub struct ContractRecord {
 pub(crate) struct Terms {
     pub(crate) contract: Contract,
     pub(crate) credit_line: Option<Nano>,
+    /// The least that is spent in a month.
+    pub(crate) commitment: Option<Nano>,
 }
 
 /// Reads a contract as it is kept.
@@ -71,9 +73,9 @@ pub(crate) fn read(kept: &Value) -> Result<Terms, ChangeError> {
     if until.is_some_and(|until| until <= from) {
         return Err(wrong(".until", "it must be after `from`"));
     }
-    amount(".commitment", record.commitment.as_deref())?;
+    let commitment = amount(".commitment", record.commitment.as_deref())?;
     let credit_line = amount(".credit_line", record.credit_line.as_deref())?;
-    Ok(Terms { contract: Contract { own, multiplier, from, until }, credit_line })
+    Ok(Terms { contract: Contract { own, multiplier, from, until }, credit_line, commitment })
 }
 
 fn read_price(name: &str, written: &Map<String, Value>) -> Result<Price, ChangeError> {

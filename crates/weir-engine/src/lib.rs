@@ -59,6 +59,8 @@ pub mod trail;
 pub mod usage;
 pub mod webhooks;
 
+pub mod commitments;
+
 pub mod accounts;
 pub mod boosts;
 

@@ -32,6 +32,10 @@ pub struct AccountRecord {
     /// Its contract, as the admin API took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<Value>,
+    /// From when on the contract's commitment is not settled yet, in microseconds since the Unix
+    /// epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commitment_since_us: Option<i64>,
     /// How far its balance may fall below zero, a decimal string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit_line: Option<String>,

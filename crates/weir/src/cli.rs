@@ -65,7 +65,7 @@ enum Command {
     Context(context::ContextArgs),
     /// Prove the books of a store.
     Ledger(ledger::Args),
-    /// Show the configuration in force, or what another would change; reload.
+    /// Show the configuration in force, what another would change, or the schema; reload.
     Config(config::ConfigArgs),
     /// Print the completions of a shell.
     Completions {

@@ -1,7 +1,7 @@
 //! One running node: engine, data plane, control plane and what runs beside them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::config::server::ServerSettings;
 use crate::config::services::{OnStoreFailure, Secret};
 use crate::config::settings::Settings;
 use crate::explainer::GateExplainer;
-use crate::reload::{Reloader, watch_file};
+use crate::reload::{Reloader, Source, watch_file};
 use crate::setup::{Kept, Parts};
 use crate::sockets::Given;
 
@@ -50,8 +50,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Opens the store, binds both addresses and starts everything; `file` is where the settings
-    /// came from and are read again; sockets that are given are used instead of the addresses. To be called within the control plane's runtime.
+    /// Opens the store, binds both addresses and starts everything; `source` is where the settings
+    /// came from and are read again; sockets that are given are used instead of the addresses.
+    /// To be called within the control plane's runtime.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Node {
     pub(crate) async fn start(
         settings: Settings,
         names: LimitNames,
-        file: Option<PathBuf>,
+        source: Option<Source>,
         given: Given,
     ) -> anyhow::Result<Self> {
         let kept = Kept::of(&settings);
@@ -90,7 +91,7 @@ impl Node {
         let setups = Arc::new(Setups::new(parts.setup(&kept, upstreams)));
         let mut api = parts.api(&kept);
         let reloader =
-            file.map(|path| Arc::new(Reloader::new(path, parts, Arc::clone(&setups), kept)));
+            source.map(|from| Arc::new(Reloader::new(from, parts, Arc::clone(&setups), kept)));
         api.explainer = Some(GateExplainer::shared(&engine, &setups));
         api.config = reloader.clone().map(|reloader| reloader as Arc<dyn ConfigControl>);
         let of_gate = Arc::clone(&engine);
@@ -207,7 +208,7 @@ fn upkeep(
     let alarms = Arc::clone(engine).tell_alarms();
     let mut upkeep = vec![
         tokio::spawn(write_behind(Arc::clone(engine), stopping.clone())),
-        tokio::spawn(expire_holds(Arc::clone(engine), stopping.clone())),
+        tokio::spawn(each_second(Arc::clone(engine), stopping.clone())),
         tokio::spawn(sweep(Arc::clone(engine), stopping.clone())),
         tokio::spawn(until_stopped(stopping.clone(), alarms)),
     ];
@@ -241,8 +242,8 @@ async fn sweep(engine: Arc<Engine>, stopping: watch::Receiver<bool>) {
     every(Duration::from_secs(60), stopping, move || engine.sweep()).await;
 }
 
-/// Ends durable holds whose time has run out.
-async fn expire_holds(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+/// Ends durable holds whose time has run out, and settles commitments whose month is over.
+async fn each_second(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -253,6 +254,7 @@ async fn expire_holds(engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) 
         if let Err(error) = engine.expire_holds().await {
             tracing::warn!(%error, "a hold whose time ran out could not be ended yet");
         }
+        engine.book_commitments().await;
     }
 }
 

@@ -17,18 +17,35 @@ use crate::config::settings::Settings;
 use crate::difference::{difference, needs_restart};
 use crate::setup::{Kept, Parts};
 
+/// The file that a configuration comes from.
+pub(crate) struct Source {
+    path: PathBuf,
+    /// What was there.
+    seen: Option<Identity>,
+}
+
+impl Source {
+    /// The file as it is now; to be called before it is read, so that no change after that is missed.
+    pub(crate) fn look(path: &Path) -> Self {
+        Self { path: path.to_owned(), seen: identity(path) }
+    }
+}
+
 /// Takes configurations for a running node, one at a time.
 pub(crate) struct Reloader {
     path: PathBuf,
+    /// What was there before it was read for the first time.
+    first: Option<Identity>,
     parts: Parts,
     setups: Arc<Setups>,
     kept: Mutex<Kept>,
 }
 
 impl Reloader {
-    /// For the configuration at this path, which is in force as `kept` says.
-    pub(crate) fn new(path: PathBuf, parts: Parts, setups: Arc<Setups>, kept: Kept) -> Self {
-        Self { path, parts, setups, kept: Mutex::new(kept) }
+    /// For the configuration from this file, which is in force as `kept` says.
+    pub(crate) fn new(source: Source, parts: Parts, setups: Arc<Setups>, kept: Kept) -> Self {
+        let Source { path, seen: first } = source;
+        Self { path, first, parts, setups, kept: Mutex::new(kept) }
     }
 
     /// Reads the file again and puts it in force; everything or nothing. Blocks.
@@ -167,8 +184,8 @@ impl ConfigControl for Reloader {
 /// atomic renames and swapped symlinks alike, on every kind of file system. It is read when it has
 /// been the same twice, so that no half of a file is taken.
 pub(crate) async fn watch_file(reloader: Arc<Reloader>, mut stopping: watch::Receiver<bool>) {
-    let mut taken = identity(&reloader.path);
-    let mut last = taken.clone();
+    let mut taken = reloader.first.clone();
+    let mut last = None;
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
@@ -188,8 +205,10 @@ pub(crate) async fn watch_file(reloader: Arc<Reloader>, mut stopping: watch::Rec
     }
 }
 
-/// What tells one state of a file from another: its real path, inode, size and times.
-fn identity(path: &Path) -> Option<(PathBuf, [i64; 4])> {
+/// What tells one state of a file from another: its real path, inode, size and time of change.
+type Identity = (PathBuf, [i64; 4]);
+
+fn identity(path: &Path) -> Option<Identity> {
     let real = std::fs::canonicalize(path).ok()?;
     let found = std::fs::metadata(&real).ok()?;
     let size = i64::try_from(found.size()).unwrap_or(i64::MAX);

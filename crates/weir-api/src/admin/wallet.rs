@@ -31,7 +31,7 @@ pub(crate) async fn show(
     Id(id): Id<AccountId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let shown = shown(&app, id)?;
+    let shown = shown(&app, id).await?;
     Ok(shown.answer(&headers, app.engine.now()))
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn change(
         Ok(())
     };
     app.engine.change_account(id, revision, apply).await?;
-    Ok(shown(&app, id)?.changed(app.engine.now()))
+    Ok(shown(&app, id).await?.changed(app.engine.now()))
 }
 
 /// Posts credit; it can be spent when this is answered.
@@ -105,7 +105,7 @@ pub(crate) async fn decline_top_up(
     let reason = declined.reason.unwrap_or_default();
     check::text("reason", &reason)?;
     app.engine.decline_top_up(&cell, &declined.reference, &reason).await?;
-    Ok(shown(&app, id)?.changed(app.engine.now()))
+    Ok(shown(&app, id).await?.changed(app.engine.now()))
 }
 
 /// Posts a change by hand.
@@ -169,10 +169,11 @@ pub(crate) async fn entries_page(
     Ok(page.map(|entry| EntryShape::of(&entry)))
 }
 
-fn shown(app: &App, id: AccountId) -> Result<Shown<WalletShape>, Problem> {
+async fn shown(app: &App, id: AccountId) -> Result<Shown<WalletShape>, Problem> {
     let cell = app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
     let revision = Some(cell.record.load().revision);
-    Ok(Shown { body: WalletShape::of(&app.engine, &cell), revision, changed_at: None })
+    let body = WalletShape::of(&app.engine, &cell).await?;
+    Ok(Shown { body, revision, changed_at: None })
 }
 
 fn checked(change: &WalletChange) -> Result<(), Problem> {

@@ -71,9 +71,13 @@ pub(crate) async fn limits(State(app): State<App>, caller: Caller, headers: Head
 /// Shows the wallet of the account.
 #[utoipa::path(get, path = "/wallet", tag = "wallet",
     responses((status = 200, description = "The wallet.", body = WalletShape)))]
-pub(crate) async fn wallet(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
-    let wallet = WalletShape::of(&app.engine, caller.account());
-    Shown::plain(wallet).answer(&headers, app.engine.now())
+pub(crate) async fn wallet(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wallet = WalletShape::of(&app.engine, caller.account()).await?;
+    Ok(Shown::plain(wallet).answer(&headers, app.engine.now()))
 }
 
 /// Lists the entries of the wallet, newest first.

@@ -154,7 +154,7 @@ pub(crate) struct ContractShape {
     /// When it ends; left out: never.
     #[schema(format = DateTime)]
     pub(crate) until: Option<String>,
-    /// What the account promised to spend in a month.
+    /// The least that is spent in a calendar month in UTC: what it falls short is charged after it.
     pub(crate) commitment: Option<String>,
     /// How far its balance may fall below zero meanwhile.
     pub(crate) credit_line: Option<String>,

@@ -1,6 +1,7 @@
 //! Wallets and their entries as the APIs write and read them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,6 +11,8 @@ use weir_core::ledger::{Call, Category, Entry, Terms};
 use weir_core::time::{Span, Timestamp};
 use weir_engine::alerts::{AlertView, level_name};
 use weir_engine::cell::AccountCell;
+use weir_engine::change::ChangeError;
+use weir_engine::commitments::CommitmentView;
 use weir_engine::credit::Posted;
 use weir_engine::engine::Engine;
 
@@ -43,6 +46,9 @@ pub(crate) struct WalletShape {
     /// The automatic top-up that was asked for and waits for its answer; `null`: there is none.
     #[schema(required = true)]
     auto_top_up_pending: Option<TopUpAsked>,
+    /// The least that its contract wants to be spent in the running month; `null`: there is none.
+    #[schema(required = true)]
+    commitment: Option<CommitmentShape>,
     /// Where it stands towards those alerts, and towards being empty.
     levels: Vec<LevelShape>,
     /// What is spent per hour; `null` before six hours of history.
@@ -51,6 +57,25 @@ pub(crate) struct WalletShape {
     /// How long the available credit lasts at that rate.
     #[schema(required = true)]
     runway_s: Option<i64>,
+}
+
+/// Minimum spending in a calendar month in UTC, or the part of one that the contract covers.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Commitment)]
+pub(crate) struct CommitmentShape {
+    /// The minimum.
+    #[schema(example = "500.00")]
+    amount: String,
+    /// What was charged so far.
+    spent: String,
+    /// What would be charged if the period ended now.
+    short: String,
+    /// When the period began.
+    #[schema(format = DateTime)]
+    from: String,
+    /// When it ends: then what it falls short is charged.
+    #[schema(format = DateTime)]
+    until: String,
 }
 
 /// A level that the wallet can fall to.
@@ -154,7 +179,7 @@ pub(crate) struct CallShape {
     /// The key that made it.
     #[schema(required = true)]
     key_id: Option<String>,
-    /// The route.
+    /// The route; `commitment` where a month fell short of it.
     route: String,
     /// The model, empty if none.
     model: String,
@@ -277,7 +302,8 @@ pub(crate) struct AutoTopUp {
 
 impl WalletShape {
     /// The wallet of an account as it stands.
-    pub(crate) fn of(engine: &Engine, cell: &AccountCell) -> Self {
+    pub(crate) async fn of(engine: &Engine, cell: &Arc<AccountCell>) -> Result<Self, ChangeError> {
+        let commitment = engine.commitment_of(cell).await?;
         let view = engine.wallet_of(cell);
         let (levels, spending) = engine.alerts_of(cell);
         let record = cell.record.load();
@@ -287,7 +313,7 @@ impl WalletShape {
             plan.unwrap_or_default().iter().map(ToString::to_string).collect()
         });
         let auto = record.auto_top_up.clone();
-        Self {
+        Ok(Self {
             currency: engine.currency().to_owned(),
             balance: view.balance.to_string(),
             held: view.held.to_string(),
@@ -302,9 +328,23 @@ impl WalletShape {
                 requested_at: rfc3339(Timestamp::from_micros(asked.at_us)),
                 expires_at: rfc3339(Timestamp::from_micros(asked.expires_us)),
             }),
+            commitment: commitment.as_ref().map(CommitmentShape::of),
             levels: levels.iter().map(LevelShape::of).collect(),
             burn_per_hour: spending.per_hour.map(|burn| burn.to_string()),
             runway_s: spending.runway.map(Span::secs_ceil),
+        })
+    }
+}
+
+impl CommitmentShape {
+    fn of(view: &CommitmentView) -> Self {
+        let CommitmentView { period, spent } = view;
+        Self {
+            amount: period.amount.to_string(),
+            spent: spent.to_string(),
+            short: (period.amount - *spent).or_zero().to_string(),
+            from: rfc3339(period.from),
+            until: rfc3339(period.until),
         }
     }
 }

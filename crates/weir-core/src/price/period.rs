@@ -46,7 +46,7 @@ impl Period {
 }
 
 /// The civil year and month of a day since 1970-01-01, after Howard Hinnant's `civil_from_days`.
-const fn year_and_month(day: i64) -> (i64, i64) {
+pub(super) const fn year_and_month(day: i64) -> (i64, i64) {
     let day = day + 719_468;
     let era = day.div_euclid(146_097);
     let of_era = day.rem_euclid(146_097);
@@ -75,7 +75,7 @@ fn timestamp(micros: i128) -> Timestamp {
     Timestamp::from_micros(i64::try_from(micros).unwrap_or(end))
 }
 
-const DAY_MICROS: i64 = 86_400_000_000;
+pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 
 #[cfg(test)]
 mod tests {

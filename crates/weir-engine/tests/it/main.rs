@@ -11,6 +11,7 @@
 mod alerts;
 mod auto_top_up;
 mod clock;
+mod commitments;
 mod flood;
 mod holds;
 mod money;

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::client::{Target, exit_code};
+use crate::config::preset::SCHEMA;
 use crate::print::{self, Column};
 
 /// What `weir config` takes.
@@ -31,6 +32,8 @@ enum Action {
     },
     /// Let the server read its file again.
     Reload,
+    /// Print the JSON Schema of the file, for editors.
+    Schema,
 }
 
 /// Runs `weir config`.
@@ -39,16 +42,20 @@ enum Action {
 ///
 /// When the server cannot be reached or standard output is gone.
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
-    let client = args.target.client()?;
     let json = args.target.json;
     exit_code(match &args.action {
-        Action::Show => client.read("config").and_then(|config| pretty(&config)),
-        Action::Diff { file } => std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))
-            .and_then(|text| client.post_text("config/diff", &text))
-            .and_then(|changes| show(&changes, json)),
+        Action::Schema => io::stdout().write_all(SCHEMA.as_bytes()).map_err(Into::into),
+        Action::Show => args.target.client()?.read("config").and_then(|config| pretty(&config)),
+        Action::Diff { file } => {
+            let client = args.target.client()?;
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))
+                .and_then(|text| client.post_text("config/diff", &text))
+                .and_then(|changes| show(&changes, json))
+        }
         Action::Reload => {
             let body = Value::Object(serde_json::Map::new());
+            let client = args.target.client()?;
             client.post("config/reload", &body).and_then(|changes| show(&changes, json))
         }
     })

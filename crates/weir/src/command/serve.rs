@@ -11,6 +11,7 @@ use weir_core::names::LimitNames;
 use super::check::{BAD_CONFIG, report};
 use crate::config::load::{LoadError, load};
 use crate::node::Node;
+use crate::reload::Source;
 use crate::sockets::Given;
 use crate::telemetry;
 
@@ -29,6 +30,7 @@ pub(crate) struct Args {
 /// What is in the way of starting.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut names = LimitNames::default();
+    let source = Source::look(&args.config);
     let settings = match load(&args.config, &mut names) {
         Ok(settings) => settings,
         Err(error) => {
@@ -50,7 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
-        let node = Node::start(settings, names, Some(args.config.clone()), given).await?;
+        let node = Node::start(settings, names, Some(source), given).await?;
         announce(&node)?;
         loop {
             tokio::select! {

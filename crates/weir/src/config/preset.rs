@@ -1,6 +1,9 @@
-//! The configurations that come with the binary.
+//! The configurations that come with the binary, and what editors know them by.
 
 use clap::ValueEnum;
+
+/// The JSON Schema (2020-12) of the file; tests hold it to the reader.
+pub(crate) const SCHEMA: &str = include_str!("../../../../docs/weir.schema.json");
 
 /// A configuration to begin with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -124,6 +124,74 @@ fn head_is_a_read_without_a_body_and_patch_is_a_write_like_put() {
 }
 
 #[test]
+fn put_and_patch_are_one_write_each_and_share_their_endpoints_limit() {
+    let mock = Mock::start();
+    let config = format!(
+        "[upstreams.mock]\nurls = [\"http://{}\"]\n[plans.any]\nlimits = {{ write = \"5/hour\" }}\n\
+         [[routes]]\nmatch = \"PUT,PATCH /clusters/*\"\nupstream = \"mock\"\nlimit = \"3/hour\"\n\
+         [[routes]]\nmatch = \"POST /clusters\"\nupstream = \"mock\"\n",
+        mock.address
+    );
+    let weir = Weir::start(&config, &[on("any")]);
+    let shared = "route:PUT,PATCH /clusters/*";
+    for (method, path, status, class, endpoint) in [
+        ("PATCH", "/clusters/a", 200, Some(4), Some(2)),
+        ("PUT", "/clusters/b", 200, Some(3), Some(1)),
+        ("PATCH", "/clusters/c", 200, Some(2), Some(0)),
+        // The endpoint is used up, and what it refuses is no write.
+        ("PUT", "/clusters/a", 429, Some(2), Some(0)),
+        ("PATCH", "/clusters/a", 429, Some(2), Some(0)),
+        ("POST", "/clusters", 201, Some(1), None),
+        ("POST", "/clusters", 201, Some(0), None),
+        ("POST", "/clusters", 429, Some(0), None),
+    ] {
+        let answer = weir.call(0, method, path, "{}");
+        let told = (answer.status, answer.remaining("write"), answer.remaining(shared));
+        assert_eq!(told, (status, class, endpoint), "{method} {path}: {}", answer.head);
+    }
+    assert_eq!(mock.stats()["requests"], 5);
+}
+
+#[test]
+fn a_patch_of_the_operators_changes_only_what_it_names() {
+    let mock = Mock::start();
+    let weir = Weir::start_preset(TIERED, mock.address, &[on("free")]);
+    let change = |path: &str, body: &str| -> [serde_json::Value; 2] {
+        let before = weir.admin("GET", path, "");
+        assert_eq!(before.status, 200, "{path}: {}", before.text());
+        let changed = weir.admin("PATCH", path, body);
+        assert_eq!(changed.status, 200, "{path}: {}", changed.text());
+        let after = weir.admin("GET", path, "").json();
+        assert_eq!(changed.json(), after, "{path}");
+        [before.json(), after]
+    };
+    let account = weir.admin("GET", "/admin/v1/accounts", "").json()["data"][0]["id"].clone();
+    let account = format!("/admin/v1/accounts/{}", account.as_str().expect("an id"));
+    let key = weir.admin("GET", &format!("{account}/keys"), "").json()["data"][0]["id"].clone();
+    let hook = r#"{"url":"https://example.com/hook","events":["wallet.*"]}"#;
+    let hook = weir.admin("POST", "/admin/v1/webhooks", hook);
+    assert_eq!(hook.status, 201, "{}", hook.text());
+    let id = |value: &serde_json::Value| value.as_str().expect("an id").to_owned();
+    for (path, body, fields) in [
+        (account, r#"{"name":"other"}"#, vec!["name"]),
+        (format!("/admin/v1/keys/{}", id(&key)), r#"{"name":"other"}"#, vec!["name"]),
+        (
+            format!("/admin/v1/webhooks/{}", id(&hook.json()["id"])),
+            r#"{"events":["key.created"]}"#,
+            vec!["events"],
+        ),
+    ] {
+        let [before, after] = change(&path, body);
+        let (before, after) =
+            (before.as_object().expect("an object"), after.as_object().expect("it"));
+        let moved = after.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+        let mut moved: Vec<_> = moved.map(|(name, _)| name.as_str()).collect();
+        moved.retain(|name| !["revision", "updated_at"].contains(name));
+        assert_eq!(moved, fields, "{path}");
+    }
+}
+
+#[test]
 fn every_answer_to_a_valid_key_has_the_headers_of_its_limits() {
     let mock = Mock::start();
     let weir = Weir::start_preset(TIERED, mock.address, &[on("free")]);

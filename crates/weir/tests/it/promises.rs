@@ -168,6 +168,101 @@ fn a_slot_is_free_however_its_call_ended() {
 }
 
 #[test]
+fn a_slot_is_free_when_its_upstream_takes_too_long_or_dies() {
+    let mut mock = Mock::start();
+    let patience = "\nresponse_timeout = \"1s\"\nstream_idle_timeout = \"1s\"\n[plans.fixed";
+    let config = CONFIG.replace("UPSTREAM", &mock.address.to_string());
+    let quick = config.replacen("\n[plans.fixed", patience, 1);
+    let weir = Weir::start(&quick, &[on("one")]);
+    let slot_is_free = |weir: &Weir, after: &str, status: &[u16]| {
+        eventually(after, || {
+            let answer = weir.call(0, "GET", "/x", "");
+            assert!(answer.status == 429 || status.contains(&answer.status), "{}", answer.text());
+            answer.status != 429
+        });
+    };
+    let late = weir.call(0, "GET", "/x?x-mock-hang=before-head", "");
+    assert_eq!((late.status, late.code().as_str()), (504, "upstream_timeout"), "{}", late.text());
+    slot_is_free(&weir, "the upstream was too late", &[200]);
+    let chat = CHAT.replacen('{', "{\"stream\":true,", 1);
+    let headers = [&*weir.bearer(0), JSON, "x-mock-tokens: 9", "x-mock-hang: after-3"];
+    let silent = weir.line().call("POST", "/v1/chat/completions", &headers, &chat);
+    assert!(silent.status == 200 && !silent.complete, "{}", silent.head);
+    slot_is_free(&weir, "the stream went silent", &[200]);
+
+    // One that waits for long, and whose upstream dies meanwhile.
+    let weir = Weir::start(&config, &[on("one")]);
+    let mut line = weir.line();
+    let hanging = kept_request("GET", "/dies?x-mock-hang=before-head", &[&weir.bearer(0)], "");
+    line.send(hanging.as_bytes()).expect("it is sent");
+    eventually("the slot is taken", || weir.call(0, "GET", "/x", "").status == 429);
+    mock.child().kill().expect("it runs");
+    let dead = line.answer().expect("an answer");
+    assert_eq!(dead.status, 502, "{}", dead.text());
+    slot_is_free(&weir, "the upstream died", &[502, 503]);
+}
+
+#[test]
+fn a_streams_headers_say_what_the_limits_and_the_next_call_say() {
+    let mock = Mock::start();
+    let weir = start(&mock, "free");
+    let limits = || weir.call(0, "GET", "/weir/v1/limits", "").json();
+    let chat = CHAT.replacen('{', "{\"stream\":true,", 1);
+    let bearer = weir.bearer(0);
+    let slow = [&*bearer, JSON, "x-mock-tokens: 30", "x-mock-chunk-delay-ms: 30"];
+    let mut line = weir.line();
+    let request = kept_request("POST", "/v1/chat/completions", &slow, &chat);
+    line.send(request.as_bytes()).expect("it is sent");
+    // The head comes while the stream runs.
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(std::io::BufRead::read_line(line.reader(), &mut head).expect("a head"), 0);
+    }
+    let running = limits();
+    let head = Answer { status: 200, head, ..Answer::default() };
+    assert!(head.header("content-type").is_some_and(|it| it.starts_with("text/event-stream")));
+    let tokens = |told: &Value| limit_of(told, "ai.tokens", "tokens")["remaining"].as_u64();
+    check_agreement(&head, &running);
+    assert_eq!(head.header("x-ratelimit-limit-tokens"), Some("10000"), "{}", head.head);
+    assert_eq!(number(&head, "x-ratelimit-remaining-tokens"), tokens(&running).expect("a number"));
+    while std::io::BufRead::read_line(line.reader(), &mut String::new()).expect("a line") > 2 {}
+    // What was estimated gives way to what was used, and the next call starts from that.
+    let mut settled = running.clone();
+    eventually("the stream is settled", || {
+        settled = limits();
+        tokens(&settled) != tokens(&running)
+    });
+    let next = weir.call(0, "POST", "/v1/chat/completions", CHAT);
+    assert_eq!(next.status, 200, "{}", next.text());
+    check_agreement(&next, &limits());
+}
+
+/// The headers of the answer, against the limits as they were shown at the same time.
+#[track_caller]
+fn check_agreement(answer: &Answer, shown: &Value) {
+    let policy = items(answer.header("ratelimit-policy").expect("both fields"));
+    let state = items(answer.header("ratelimit").expect("both fields"));
+    let names = |items: &[Item]| items.iter().map(|item| item.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&policy), names(&state), "{}", answer.head);
+    assert!(!names(&state).contains(&"all.shadow".to_owned()), "{}", answer.head);
+    for (policy, state) in policy.iter().zip(&state) {
+        let unit = policy.text("weir-unit").unwrap_or("requests");
+        let shown = limit_of(shown, &policy.name, unit);
+        let what = format!("{}: {}\n{shown}", policy.name, answer.head);
+        assert_eq!(Some(policy.number("q")), shown["limit"].as_u64(), "{what}");
+        assert_eq!(Some(policy.number("w")), shown["window_s"].as_u64(), "{what}");
+        assert_eq!(Some(state.number("r")), shown["remaining"].as_u64(), "{what}");
+        assert!(state.number("t") <= policy.number("w"), "{what}");
+    }
+    let nearest = answer.header("x-ratelimit-remaining").map(|_| {
+        let limit = number(answer, "x-ratelimit-limit");
+        let left = number(answer, "x-ratelimit-remaining");
+        policy.iter().zip(&state).any(|(p, s)| p.number("q") == limit && s.number("r") == left)
+    });
+    assert_ne!(nearest, Some(false), "{}", answer.head);
+}
+
+#[test]
 fn another_plan_acts_on_the_next_call_and_keeps_what_was_used() {
     let mock = Mock::start();
     let weir = start(&mock, "free");
@@ -299,30 +394,11 @@ fn headers_limits_and_the_next_call_say_the_same_and_looking_costs_nothing() {
         let answer = weir.call(0, method, target, body);
         let now = limits();
         assert_eq!(used(&now), used(&limits()), "looking was counted");
-        let Some(field) = answer.header("ratelimit") else {
-            assert_eq!(answer.status, 400, "{}", answer.head);
+        if answer.status == 400 {
+            assert_eq!(answer.header("ratelimit"), None, "{}", answer.head);
             continue;
-        };
-        let policy = items(answer.header("ratelimit-policy").expect("both fields"));
-        let state = items(field);
-        let names = |items: &[Item]| items.iter().map(|item| item.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&policy), names(&state), "{}", answer.head);
-        assert!(!names(&state).contains(&"all.shadow".to_owned()), "{}", answer.head);
-        for (policy, state) in policy.iter().zip(&state) {
-            let unit = policy.text("weir-unit").unwrap_or("requests");
-            let shown = limit_of(&now, &policy.name, unit);
-            let what = format!("{method} {target} {}: {}\n{shown}", policy.name, answer.head);
-            assert_eq!(Some(policy.number("q")), shown["limit"].as_u64(), "{what}");
-            assert_eq!(Some(policy.number("w")), shown["window_s"].as_u64(), "{what}");
-            assert_eq!(Some(state.number("r")), shown["remaining"].as_u64(), "{what}");
-            assert!(state.number("t") <= policy.number("w"), "{what}");
         }
-        let nearest = answer.header("x-ratelimit-remaining").map(|_| {
-            let (limit, left) =
-                (number(&answer, "x-ratelimit-limit"), number(&answer, "x-ratelimit-remaining"));
-            policy.iter().zip(&state).any(|(p, s)| p.number("q") == limit && s.number("r") == left)
-        });
-        assert_ne!(nearest, Some(false), "{}", answer.head);
+        check_agreement(&answer, &now);
     }
     // The shadow counted what passed, and refused nothing.
     let now = limits();

@@ -48,6 +48,45 @@ fn a_changed_file_is_taken_by_itself_and_counts_stay() {
 }
 
 #[test]
+fn a_plans_other_figure_acts_on_the_next_call_and_what_was_used_stays() {
+    let mock = Mock::start();
+    let weir = start(&mock);
+    let figure = |figure: &str| {
+        rewrite(&weir, |text| {
+            let (before, after) = text.split_once("read = \"").expect("a limit");
+            let (_, after) = after.split_once('"').expect("a limit");
+            format!("{before}read = \"{figure}\"{after}")
+        });
+        let answer = weir.admin("POST", "/admin/v1/config/reload", "");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    let next = || {
+        let answer = weir.call(0, "GET", "/clusters/x", "");
+        (
+            answer.status,
+            answer.remaining("read"),
+            answer.header("x-ratelimit-reset").map(str::to_owned),
+        )
+    };
+    let (_, _, reset) = next();
+    assert!(reset.is_some());
+    // More, less than was used, one more than that, no bound at all, and what it was.
+    for (quota, status, left) in [
+        ("5/hour", 200, Some(3)),
+        ("2/hour", 429, Some(0)),
+        ("3/hour", 200, Some(0)),
+        ("unlimited", 200, None),
+        // A limit without a bound counts nothing.
+        ("100000/hour", 200, Some(99_996)),
+    ] {
+        figure(quota);
+        let (answered, remaining, ends) = next();
+        assert_eq!((answered, remaining), (status, left), "{quota}");
+        assert!(left.is_none() || ends == reset, "{quota}: the window is the same");
+    }
+}
+
+#[test]
 fn a_wrong_file_and_one_without_a_plan_in_use_change_nothing_and_say_why() {
     let mock = Mock::start();
     let weir = start(&mock);

@@ -4,4 +4,5 @@ mod support;
 
 mod good;
 mod preset;
+mod schema;
 mod wrong;
