@@ -17,6 +17,7 @@ mod problem;
 mod answer;
 mod once;
 mod request;
+pub mod table;
 
 pub mod hook;
 

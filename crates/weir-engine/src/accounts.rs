@@ -151,9 +151,16 @@ impl Engine {
     /// # Errors
     ///
     /// [`ChangeError`]: no such account, or the store.
-    pub async fn delete_account(&self, id: AccountId) -> Result<(), ChangeError> {
+    pub async fn delete_account(
+        &self,
+        id: AccountId,
+        revision: Option<u64>,
+    ) -> Result<(), ChangeError> {
         let _turn = self.changes.lock().await;
         let cell = self.account(id).ok_or(ChangeError::NotFound)?;
+        if revision.is_some_and(|revision| revision != cell.record.load().revision) {
+            return Err(ChangeError::Stale);
+        }
         let keys: Vec<Arc<KeyCell>> = cell.live.lock().keys.clone();
         let mut ops: Vec<Op> = keys.iter().map(|key| delete(kind::KEY, key.id.0)).collect();
         let webhooks = self.webhooks_of(Some(id));

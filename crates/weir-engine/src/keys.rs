@@ -146,14 +146,18 @@ impl Engine {
     /// # Errors
     ///
     /// [`ChangeError`]: no such key, or the store.
-    pub async fn revoke_key(&self, id: KeyId) -> Result<Arc<KeyCell>, ChangeError> {
+    pub async fn revoke_key(
+        &self,
+        id: KeyId,
+        revision: Option<u64>,
+    ) -> Result<Arc<KeyCell>, ChangeError> {
         let _turn = self.changes.lock().await;
         let now = self.now().micros();
         let revoke = |record: &mut KeyRecord| {
             record.revoked_at_us = Some(record.revoked_at_us.map_or(now, |at| at.min(now)));
             Ok(())
         };
-        self.change_key_in_turn(id, None, "key.revoked", revoke).await
+        self.change_key_in_turn(id, revision, "key.revoked", revoke).await
     }
 
     /// Makes a key that takes the place of another, which stays valid for `overlap`.

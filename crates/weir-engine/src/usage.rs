@@ -27,7 +27,9 @@ pub enum Interval {
 /// What the calls of a series are told apart by.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Dimension {
-    /// The key; not over all accounts.
+    /// The account.
+    Account,
+    /// The key; over all accounts only beside the account.
     Key,
     /// The route.
     Route,
@@ -105,11 +107,13 @@ impl Interval {
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 5] = [Self::Key, Self::Route, Self::Class, Self::Model, Self::Status];
+    pub const ALL: [Self; 6] =
+        [Self::Account, Self::Key, Self::Route, Self::Class, Self::Model, Self::Status];
 
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Account => "account",
             Self::Key => "key",
             Self::Route => "route",
             Self::Class => "class",
@@ -125,6 +129,7 @@ impl Dimension {
 
     fn of(self, key: &RollupKey) -> String {
         match self {
+            Self::Account => key.account.to_string(),
             Self::Key => key.key.map_or_else(String::new, |key| key.to_string()),
             Self::Route => key.route.to_string(),
             Self::Class => key.class.to_string(),
@@ -197,7 +202,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ChangeError`]: a time too long to be read at once, or the store.
+    /// [`ChangeError`]: a time too long or more rows than are given at once, or the store.
     pub async fn usage(&self, wanted: UsageWanted) -> Result<Vec<UsageRow>, ChangeError> {
         let UsageWanted { account, from, to, interval, group_by } = wanted;
         if from >= to {
@@ -208,22 +213,36 @@ impl Engine {
             let why = format!("with this interval at most {days} days can be shown");
             return Err(ChangeError::invalid("from", why));
         }
-        let range = RollupRange {
-            account: account.unwrap_or(EVERYBODY),
-            grain: interval.grain(),
-            from: interval.start(from),
-            to,
-        };
-        self.read(move |reader| {
+        let (from, grain) = (interval.start(from), interval.grain());
+        let rows = self.read(move |reader| {
+            let accounts = match account {
+                Some(account) => vec![account],
+                None if group_by.contains(&Dimension::Account) => {
+                    reader.rollup_accounts(EVERYBODY)?
+                }
+                None => vec![EVERYBODY],
+            };
             let mut rows: BTreeMap<(Timestamp, Vec<String>), UsageSums> = BTreeMap::new();
-            reader.rollups(&range, |key, counters| {
-                let group = group_by.iter().map(|dimension| dimension.of(&key)).collect();
-                rows.entry((key.start, group)).or_default().0.add(&counters);
-            })?;
+            for account in accounts {
+                let range = RollupRange { account, grain, from, to };
+                reader.rollups(&range, |key, counters| {
+                    let group = group_by.iter().map(|dimension| dimension.of(&key)).collect();
+                    if rows.len() <= ROWS_MAX {
+                        rows.entry((key.start, group)).or_default().0.add(&counters);
+                    }
+                })?;
+                if rows.len() > ROWS_MAX {
+                    return Ok(None);
+                }
+            }
             let rows = rows.into_iter();
-            Ok(rows.map(|((start, group), sums)| UsageRow { start, group, sums }).collect())
+            let rows = rows.map(|((start, group), sums)| UsageRow { start, group, sums });
+            Ok(Some(rows.collect()))
+        });
+        rows.await?.ok_or_else(|| {
+            let why = format!("more than {ROWS_MAX} rows; ask for less time or longer intervals");
+            ChangeError::invalid("group_by", why)
         })
-        .await
     }
 }
 
@@ -250,6 +269,9 @@ pub fn exhaustion_at(view: &LimitView, now: Timestamp) -> Option<Timestamp> {
     let at = now.plus(Span::from_micros(i64::try_from(left).ok()?));
     (at < view.now.reset_at).then_some(at)
 }
+
+/// How many rows one answer may have.
+const ROWS_MAX: usize = 100_000;
 
 fn count(sum: i64) -> u64 {
     sum.max(0).unsigned_abs()

@@ -152,9 +152,16 @@ impl Engine {
     /// # Errors
     ///
     /// [`ChangeError`]: no such webhook, or the store.
-    pub async fn delete_webhook(&self, id: WebhookId) -> Result<(), ChangeError> {
+    pub async fn delete_webhook(
+        &self,
+        id: WebhookId,
+        revision: Option<u64>,
+    ) -> Result<(), ChangeError> {
         let _turn = self.changes.lock().await;
-        self.webhook(id).ok_or(ChangeError::NotFound)?;
+        let webhook = self.webhook(id).ok_or(ChangeError::NotFound)?;
+        if revision.is_some_and(|revision| revision != webhook.record.revision) {
+            return Err(ChangeError::Stale);
+        }
         self.journal.commit(Urgency::Fresh, vec![delete_webhook(id)]).await?;
         self.webhooks.remove(id);
         self.webhooks.nudge(id);

@@ -16,7 +16,7 @@ use crate::folder::Files;
 use crate::index::WalletSnapshot;
 use crate::op::{Answer, Delivery, DeliveryState, Event, Idempotency, IdempotencyKey};
 use crate::record::{ENTRY_COLUMNS, read_entry, read_id};
-use crate::usage::{Counters, RollupKey, RollupRange, read_rollups};
+use crate::usage::{Counters, RollupKey, RollupRange, read_rollup_accounts, read_rollups};
 
 /// Reads a store. All functions block; a pool of connections is shared by all clones.
 #[derive(Clone, Debug)]
@@ -398,6 +398,15 @@ impl Reader {
         visit: impl FnMut(RollupKey, Counters),
     ) -> Result<(), ReadError> {
         read_rollups(&*self.pool.take()?, range, visit)
+    }
+
+    /// Every account that has roll-ups after this one, in order: also one that is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn rollup_accounts(&self, after: AccountId) -> Result<Vec<AccountId>, ReadError> {
+        read_rollup_accounts(&*self.pool.take()?, after)
     }
 
     /// How much is stored.

@@ -15,9 +15,9 @@ use crate::index::{number, set_number};
 use crate::record::read_id;
 use crate::schema::USAGE;
 
-pub(crate) use self::rollup::read_rollups;
 pub use self::rollup::{Counters, Grain, LATENCY_BUCKETS, RollupKey, RollupRange};
 use self::rollup::{bounded, read_key, write_rollups};
+pub(crate) use self::rollup::{read_rollup_accounts, read_rollups};
 
 /// Which limit of whom.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

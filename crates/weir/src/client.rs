@@ -188,8 +188,25 @@ impl Client {
     /// As [`Self::read`], also when the answer breaks off before its end.
     pub(crate) fn post_into(&self, path: &str, to: &mut impl Write) -> anyhow::Result<u64> {
         let call = patient().post(self.url(path)).header("authorization", &self.authorization);
-        let response = call.send_empty();
-        let response = response.with_context(|| self.unreachable())?;
+        self.copied(call.send_empty(), to)
+    }
+
+    /// GETs a path below `/admin/v1/` and writes the answer into `to`, as [`Self::post_into`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], also when the answer breaks off before its end.
+    pub(crate) fn read_into(&self, path: &str, to: &mut impl Write) -> anyhow::Result<u64> {
+        let call = patient().get(self.url(path)).header("authorization", &self.authorization);
+        self.copied(call.call(), to)
+    }
+
+    fn copied(
+        &self,
+        sent: Result<Response<Body>, ureq::Error>,
+        to: &mut impl Write,
+    ) -> anyhow::Result<u64> {
+        let response = sent.with_context(|| self.unreachable())?;
         if !response.status().is_success() {
             self.answer(Ok(response))?;
             anyhow::bail!("the server's answer is no file");

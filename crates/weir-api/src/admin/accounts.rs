@@ -132,13 +132,15 @@ pub(crate) async fn change(
 
 /// Closes an account: its keys are invalid at once, its ledger stays.
 #[utoipa::path(delete, path = "/accounts/{id}", tag = "accounts",
-    params(("id" = String, Path, description = "The account's id.")),
+    params(("id" = String, Path, description = "The account's id."),
+           ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
     responses((status = 204, description = "It is closed.")))]
 pub(crate) async fn close(
     State(app): State<App>,
     Id(id): Id<AccountId>,
+    IfMatch(revision): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    app.engine.delete_account(id).await?;
+    app.engine.delete_account(id, revision).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -115,13 +115,15 @@ pub(crate) async fn rotate(
 
 /// Withdraws a key at once.
 #[utoipa::path(delete, path = "/keys/{id}", tag = "keys",
-    params(("id" = String, Path, description = "The key's id.")),
+    params(("id" = String, Path, description = "The key's id."),
+           ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
     responses((status = 204, description = "It is withdrawn.")))]
 pub(crate) async fn revoke(
     State(app): State<App>,
     Id(id): Id<KeyId>,
+    IfMatch(revision): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    app.engine.revoke_key(id).await?;
+    app.engine.revoke_key(id, revision).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
+use http::header::VARY;
+use http::{HeaderMap, HeaderValue};
 use weir_core::id::AccountId;
 
 use crate::answer::Shown;
@@ -10,11 +11,13 @@ use crate::problem::Problem;
 use crate::request::{Id, Query};
 use crate::settings::App;
 use crate::shape::summary::{SummaryShape, summary};
-use crate::shape::usage::{UsageQuery, UsageShape};
+use crate::shape::usage::{UsageQuery, UsageShape, columns};
+use crate::table::Format;
 
 /// Shows the usage of all accounts together.
 #[utoipa::path(get, path = "/usage", tag = "usage", params(UsageQuery),
-    responses((status = 200, description = "Usage over time.", body = UsageShape)))]
+    responses((status = 200, description = "Usage over time.", content(
+        (UsageShape = "application/json"), (String = "text/csv"), (String = "application/jsonl")))))]
 pub(crate) async fn of_all(
     State(app): State<App>,
     headers: HeaderMap,
@@ -26,7 +29,8 @@ pub(crate) async fn of_all(
 /// Shows the usage of an account.
 #[utoipa::path(get, path = "/accounts/{id}/usage", tag = "usage",
     params(("id" = String, Path, description = "The account's id."), UsageQuery),
-    responses((status = 200, description = "Usage over time.", body = UsageShape)))]
+    responses((status = 200, description = "Usage over time.", content(
+        (UsageShape = "application/json"), (String = "text/csv"), (String = "application/jsonl")))))]
 pub(crate) async fn of_account(
     State(app): State<App>,
     Id(id): Id<AccountId>,
@@ -53,7 +57,7 @@ pub(crate) async fn in_short(
     Ok(Shown::plain(summary).answer(&headers, app.engine.now()))
 }
 
-/// The usage of an account, or of all.
+/// The usage of an account, or of all: with totals as JSON, else row by row.
 pub(crate) async fn answered(
     app: &App,
     account: Option<AccountId>,
@@ -63,5 +67,13 @@ pub(crate) async fn answered(
     let now = app.engine.now();
     let wanted = query.wanted(account, now)?;
     let rows = app.engine.usage(wanted.clone()).await?;
-    Ok(Shown::plain(query.answer(&wanted, &rows)).answer(headers, now))
+    let usage = query.answer(&wanted, &rows);
+    match Format::chosen(query.format, headers) {
+        Format::Json => {
+            let mut answer = Shown::plain(usage).answer(headers, now);
+            answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+            Ok(answer)
+        }
+        format => Ok(format.answer(&columns(&wanted), &usage.rows()?)),
+    }
 }

@@ -83,14 +83,16 @@ pub(crate) async fn change(
 
 /// Removes a webhook. What waits for it is not delivered.
 #[utoipa::path(delete, path = "/webhooks/{id}", tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook's id.")),
+    params(("id" = String, Path, description = "The webhook's id."),
+           ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
     responses((status = 204, description = "It is removed.")))]
 pub(crate) async fn remove(
     State(app): State<App>,
     Id(id): Id<WebhookId>,
+    IfMatch(revision): IfMatch,
 ) -> Result<StatusCode, Problem> {
     let webhook = Reach::All.find(&app, id)?;
-    app.engine.delete_webhook(webhook.id).await?;
+    app.engine.delete_webhook(webhook.id, revision).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

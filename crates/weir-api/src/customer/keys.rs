@@ -93,7 +93,7 @@ pub(crate) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     may_manage(&caller)?;
     own_key(&app, &caller, id)?;
-    acting(caller.actor(), app.engine.revoke_key(id)).await?;
+    acting(caller.actor(), app.engine.revoke_key(id, None)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

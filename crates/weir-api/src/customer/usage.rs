@@ -15,7 +15,8 @@ use crate::shape::usage::{UsageQuery, UsageShape};
 
 /// Shows the usage of the account.
 #[utoipa::path(get, path = "/usage", tag = "usage", params(UsageQuery),
-    responses((status = 200, description = "Usage over time.", body = UsageShape)))]
+    responses((status = 200, description = "Usage over time.", content(
+        (UsageShape = "application/json"), (String = "text/csv"), (String = "application/jsonl")))))]
 pub(crate) async fn usage(
     State(app): State<App>,
     caller: Caller,

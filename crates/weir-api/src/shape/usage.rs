@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use weir_core::id::AccountId;
 use weir_core::time::{Span, Timestamp};
 use weir_engine::usage::{Dimension, Interval, UsageRow, UsageSums, UsageWanted};
 
 use crate::problem::Problem;
+use crate::table::Format;
 use crate::time::{parse_rfc3339, rfc3339};
 
 /// Which usage.
@@ -25,8 +27,12 @@ pub(crate) struct UsageQuery {
     /// `minute` (kept for 2 days), `hour` (100 days; what is taken if left out) or `day`.
     #[param(inline)]
     pub(crate) interval: Option<IntervalShape>,
-    /// Any of `key`, `route`, `class`, `model`, `status`, with commas between them.
+    /// Any of `account`, `key`, `route`, `class`, `model`, `status`, with commas between them; over
+    /// all accounts `key` only beside `account`.
     pub(crate) group_by: Option<String>,
+    /// How it is written; what `Accept` says if left out.
+    #[param(inline)]
+    pub(crate) format: Option<Format>,
 }
 
 /// The length of an interval.
@@ -118,14 +124,17 @@ impl UsageQuery {
         let names = self.group_by.iter().flat_map(|names| names.split(','));
         let mut group_by = Vec::new();
         for name in names.map(str::trim).filter(|name| !name.is_empty()) {
-            let dimension = Dimension::by_name(name)
-                .filter(|dimension| account.is_some() || *dimension != Dimension::Key);
-            let dimension = dimension.ok_or_else(|| {
+            let dimension = Dimension::by_name(name).ok_or_else(|| {
                 Problem::invalid("group_by", format!("usage is not told apart by `{name}`"))
             })?;
             if !group_by.contains(&dimension) {
                 group_by.push(dimension);
             }
+        }
+        let apart = account.is_some() || group_by.contains(&Dimension::Account);
+        if group_by.contains(&Dimension::Key) && !apart {
+            let why = "over all accounts, `key` stands only beside `account`";
+            return Err(Problem::invalid("group_by", why));
         }
         let interval = self.interval().engine();
         Ok(UsageWanted { account, from, to, interval, group_by })
@@ -156,6 +165,25 @@ impl UsageQuery {
     }
 }
 
+impl UsageShape {
+    /// Row by row, without the totals.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem`] should a row be no JSON.
+    pub(crate) fn rows(&self) -> Result<Vec<Value>, Problem> {
+        let rows = self.series.iter().map(serde_json::to_value);
+        rows.collect::<Result<_, _>>().map_err(|why| Problem::internal(&why))
+    }
+}
+
+/// The columns of a table of usage: a heading, and where its cells are found in a row.
+pub(crate) fn columns(wanted: &UsageWanted) -> Vec<(&'static str, String)> {
+    let of_row = |name: &'static str| (name, format!("/{name}"));
+    let groups = wanted.group_by.iter().map(|by| (by.name(), format!("/group/{}", by.name())));
+    std::iter::once(of_row("start")).chain(groups).chain(SUMS.map(of_row)).collect()
+}
+
 impl IntervalShape {
     fn engine(self) -> Interval {
         match self {
@@ -181,6 +209,18 @@ impl SumsShape {
         }
     }
 }
+
+/// The members of [`SumsShape`], in order.
+const SUMS: [&str; 8] = [
+    "requests",
+    "errors",
+    "limited",
+    "input_tokens",
+    "output_tokens",
+    "charged",
+    "latency_p50_ms",
+    "latency_p95_ms",
+];
 
 /// What is shown if nothing else is asked for.
 pub(crate) const DAY: Span = Span::from_secs(86_400);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Api;
+use crate::support::{Answer, Api};
 
 #[tokio::test]
 async fn an_account_is_made_shown_changed_and_closed() {
@@ -176,4 +176,32 @@ async fn own_limits_replace_those_of_the_plan_one_by_one() {
     assert_eq!(read["per"], "account");
     assert_eq!(read["window_s"], 3_600);
     assert_eq!(read["used"], 0);
+}
+
+#[tokio::test]
+async fn a_removal_with_an_old_etag_removes_nothing() {
+    let api = Api::start();
+    let account = api.account("free").await;
+    let (key, secret) = api.key(&account, "read_write").await;
+    let new = json!({"url": "https://example.com/hook"});
+    let hook = api.admin("POST", "/webhooks", new.clone()).await.expect(201);
+    let own = api.own_with(&secret, "POST", "/webhooks", &[], new).await.expect(201);
+    let id = |made: &Answer| made.body["id"].as_str().unwrap().to_owned();
+    // The account last: its keys and webhooks go with it.
+    for (path, change) in [
+        (format!("/webhooks/{}", id(&hook)), json!({"description": "new"})),
+        (format!("/webhooks/{}", id(&own)), json!({"description": "new"})),
+        (format!("/keys/{key}"), json!({"name": "new"})),
+        (format!("/accounts/{account}"), json!({"name": "new"})),
+    ] {
+        let old = api.get(&path).await.header("etag").to_owned();
+        let changed = api.admin("PATCH", &path, change).await.expect(200);
+        let delete = async |tag: &str| {
+            api.admin_with("DELETE", &path, &[("if-match", tag)], Value::Null).await
+        };
+        delete(&old).await.expect_error(412, "precondition_failed");
+        delete("no tag").await.expect_error(412, "precondition_failed");
+        api.get(&path).await.expect(200);
+        delete(changed.header("etag")).await.expect(204);
+    }
 }

@@ -1,6 +1,7 @@
 //! Usage: sums, groups, and whose they are.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use weir_core::money::Nano;
 
 use crate::support::Api;
 
@@ -89,4 +90,69 @@ async fn a_limit_that_is_used_up_says_so_and_one_at_its_begin_says_nothing_yet()
     };
     assert!(of("route:POST /ai/chat").is_string(), "{}", summary.text);
     assert!(of("ai").is_null() && of("read").is_null(), "{}", summary.text);
+}
+
+/// The cells of one column of a CSV file without quotes.
+fn column<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let mut lines = text.lines();
+    let index = lines.next().unwrap().split(',').position(|heading| heading == name).unwrap();
+    lines.map(|line| line.split(',').nth(index).unwrap()).collect()
+}
+
+/// Charges of a few decimals, in nano units.
+fn sum<'a>(charges: impl IntoIterator<Item = &'a str>) -> Nano {
+    let amounts = charges.into_iter().map(|text| text.parse::<Nano>().unwrap());
+    amounts.fold(Nano::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
+}
+
+#[tokio::test]
+async fn tables_have_the_rows_and_the_totals_of_the_json_also_of_closed_accounts() {
+    let api = Api::start();
+    let mut accounts = Vec::new();
+    for calls in 1..=3 {
+        let account = api.account("payg").await;
+        let (key, secret) = api.key(&account, "read_write").await;
+        let path = format!("/accounts/{account}/wallet/top-ups");
+        api.admin("POST", &path, json!({"amount": "10.00"})).await.expect(201);
+        for _ in 0..calls {
+            api.chat(&secret, 1_000).await;
+        }
+        accounts.push((account, key, secret));
+    }
+    let by_account = "/usage?interval=day&group_by=account,key,model";
+    let json = api.eventually(by_account, |usage| usage["totals"]["requests"] == 6).await;
+    let closed = format!("/accounts/{}", accounts[1].0);
+    api.admin("DELETE", &closed, Value::Null).await.expect(204);
+    assert_eq!(api.get(by_account).await.body["series"], json["series"]);
+    assert_eq!(api.get("/usage?interval=day").await.body["totals"], json["totals"]);
+    for (row, (account, key, _)) in json["series"].as_array().unwrap().iter().zip(&accounts) {
+        let group = json!({"account": account, "key": key, "model": "llama-3-8b"});
+        assert_eq!(row["group"], group);
+    }
+
+    let csv = api.get(&format!("{by_account}&format=csv")).await.expect(200);
+    assert!(csv.header("content-type").starts_with("text/csv"));
+    assert_eq!(csv.header("vary"), "accept");
+    let head = "start,account,key,model,requests,errors,limited,input_tokens,output_tokens,\
+                charged,latency_p50_ms,latency_p95_ms";
+    assert_eq!(csv.text.lines().next(), Some(head));
+    assert_eq!(column(&csv.text, "requests"), ["1", "2", "3"]);
+    let ids: Vec<&str> = accounts.iter().map(|(account, ..)| account.as_str()).collect();
+    assert_eq!(column(&csv.text, "account"), ids);
+    let total = json["totals"]["charged"].as_str().unwrap();
+    assert_eq!(sum(column(&csv.text, "charged")), total.parse().unwrap());
+
+    let accept = [("accept", "application/jsonl")];
+    let jsonl = api.admin_with("GET", by_account, &accept, Value::Null).await.expect(200);
+    assert_eq!(jsonl.header("content-type"), "application/jsonl");
+    let lines: Vec<Value> =
+        jsonl.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(json!(lines), json["series"]);
+
+    let (account, _, secret) = &accounts[2];
+    let own = api.own_with(secret, "GET", "/usage", &[("accept", "text/csv")], Value::Null).await;
+    assert_eq!(column(&own.expect(200).text, "requests"), ["3"]);
+    let path = format!("/accounts/{account}/usage?format=csv&group_by=status");
+    assert_eq!(column(&api.get(&path).await.text, "status"), ["200"]);
+    api.get("/usage?format=xml").await.expect_error(400, "invalid_request");
 }

@@ -122,6 +122,21 @@ pub(crate) fn read_rollups(
     Ok(())
 }
 
+/// Every account that has roll-ups after this one, in order: also one that is closed.
+pub(crate) fn read_rollup_accounts(
+    conn: &Connection,
+    after: AccountId,
+) -> Result<Vec<AccountId>, ReadError> {
+    let mut statement = conn.prepare_cached(ACCOUNTS)?;
+    let mut rows = statement.query(params![bounded(after.0)])?;
+    let mut accounts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        accounts.push(AccountId(id.unsigned_abs()));
+    }
+    Ok(accounts)
+}
+
 /// Which roll-ups.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RollupRange {
@@ -227,6 +242,14 @@ pub(super) fn read_key(id: i64) -> Option<Option<KeyId>> {
     }
 }
 
+/// One step through the index for each account, however many rows it has.
+const ACCOUNTS: &str = "\
+    WITH RECURSIVE each(account) AS (
+        SELECT min(account) FROM rollup WHERE account > ?1
+        UNION ALL
+        SELECT (SELECT min(account) FROM rollup WHERE account > each.account) FROM each
+        WHERE each.account IS NOT NULL)
+    SELECT account FROM each WHERE account IS NOT NULL";
 const ROLLUPS: &str = "SELECT * FROM rollup WHERE account = ?1 AND grain = ?2 \
      AND start >= ?3 AND start < ?4 ORDER BY start";
 const KEY_COLUMNS: usize = 8;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use weir_api::table::cell;
 
 use crate::client::{Client, Target, escape, exit_code};
 
@@ -30,7 +31,7 @@ enum What {
     },
     /// What was used, by step and group.
     Usage {
-        /// Only this account, by its id or your own; without: all together.
+        /// Only this account, by its id or your own; without: all.
         #[arg(long)]
         account: Option<String>,
         /// From when on: `2026-11-01T00:00:00Z`.
@@ -42,7 +43,7 @@ enum What {
         /// The length of a step.
         #[arg(long, default_value = "day", value_parser = ["minute", "hour", "day"])]
         interval: String,
-        /// What to tell apart, with commas.
+        /// What to tell apart: `account`, `key`, `route`, `class`, `model`, `status`, with commas.
         #[arg(long, default_value = "route,model")]
         group_by: String,
     },
@@ -55,17 +56,17 @@ enum What {
 /// When the server cannot be reached or standard output is gone.
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let client = args.target.client()?;
-    exit_code(act(&args.what, &client, args.format == "csv"))
+    exit_code(act(&args.what, &client, &args.format))
 }
 
-fn act(what: &What, client: &Client, csv: bool) -> anyhow::Result<()> {
+fn act(what: &What, client: &Client, format: &str) -> anyhow::Result<()> {
     match what {
         What::Ledger { account } => {
             let accounts = match account {
                 Some(named) => vec![client.account(named)?],
                 None => ids(&client.list("accounts", usize::MAX)?),
             };
-            let mut sheet = Sheet::new(&LEDGER, csv)?;
+            let mut sheet = Sheet::new(&LEDGER, format == "csv")?;
             for id in accounts {
                 for mut entry in
                     client.list(&format!("accounts/{id}/wallet/entries"), usize::MAX)?
@@ -86,11 +87,7 @@ fn act(what: &What, client: &Client, csv: bool) -> anyhow::Result<()> {
                     query.push_str(&format!("&{name}={}", escape(value)));
                 }
             }
-            let answer = client.read(&query)?;
-            let mut sheet = Sheet::new(&USAGE, csv)?;
-            for step in answer.get("series").and_then(Value::as_array).into_iter().flatten() {
-                sheet.row(step)?;
-            }
+            client.read_into(&format!("{query}&format={format}"), &mut io::stdout().lock())?;
         }
     }
     Ok(())
@@ -115,22 +112,9 @@ impl Sheet {
         if !self.csv {
             return writeln!(out, "{row}");
         }
-        let cells = self.columns.iter().map(|column| quoted(row.get(*column)));
+        let cells = self.columns.iter().map(|column| cell(row.get(*column)));
         writeln!(out, "{}", cells.collect::<Vec<_>>().join(","))
     }
-}
-
-/// A cell as RFC 4180 wants it.
-fn quoted(value: Option<&Value>) -> String {
-    let text = match value {
-        None | Some(Value::Null) => return String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text
 }
 
 fn ids(accounts: &[Value]) -> Vec<String> {
@@ -140,30 +124,3 @@ fn ids(accounts: &[Value]) -> Vec<String> {
 
 const LEDGER: [&str; 9] =
     ["account_id", "id", "at", "kind", "amount", "balance", "reference", "note", "call"];
-const USAGE: [&str; 10] = [
-    "start",
-    "group",
-    "requests",
-    "errors",
-    "limited",
-    "input_tokens",
-    "output_tokens",
-    "charged",
-    "latency_p50_ms",
-    "latency_p95_ms",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_are_quoted_where_they_must_be() {
-        let cell = |text: &str| quoted(Some(&Value::from(text)));
-        assert_eq!(cell("plain"), "plain");
-        assert_eq!(cell("a,b"), "\"a,b\"");
-        assert_eq!(cell("say \"hi\""), "\"say \"\"hi\"\"\"");
-        assert_eq!(quoted(Some(&Value::from(5))), "5");
-        assert_eq!(quoted(None), "");
-    }
-}

@@ -21,7 +21,7 @@ pub(crate) struct UsageArgs {
     /// The length of a step.
     #[arg(long, default_value = "hour", value_parser = ["minute", "hour", "day"])]
     interval: String,
-    /// What to tell apart: `key`, `route`, `class`, `model`, `status`, with commas.
+    /// What to tell apart: `account`, `key`, `route`, `class`, `model`, `status`, with commas.
     #[arg(long)]
     group_by: Option<String>,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::receiver::{Manner, Receiver};
 use crate::seed::{on, paying};
 use crate::server::{ADMIN_KEY, Weir};
-use crate::support::Mock;
+use crate::support::{Mock, eventually};
 use crate::wallet::config;
 
 /// The binary with an environment of its own: no home, no context, no key.
@@ -265,4 +265,31 @@ fn a_context_keeps_address_and_key_for_its_owner_alone() {
     assert!(text(&open.stderr).contains("chmod 600"), "{open:?}");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("changed");
     done(bare(weir.folder(), &["context", "remove", "here"]));
+}
+
+#[test]
+fn exported_usage_tells_accounts_apart_and_adds_up_to_what_is_shown() {
+    let mock = Mock::start();
+    let weir = Weir::start(&config(&mock), &[paying("payg", "1"), paying("payg", "1")]);
+    for key in [0, 1, 1] {
+        assert_eq!(weir.call(key, "POST", "/clusters/a", "{}").status, 201);
+    }
+    let shown = || weir.admin("GET", "/admin/v1/usage?interval=day", "").json()["totals"].clone();
+    eventually("all calls are counted", || shown()["requests"] == 3);
+    let export = |rest: &[&str]| {
+        let all = [&["export", "usage", "--group-by", "account,route"], rest].concat();
+        text(&done(operator(&weir, &all)).stdout)
+    };
+    let csv = export(&[]);
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let head = lines.next().expect("a heading");
+    assert_eq!(head[..4], ["start", "account", "route", "requests"]);
+    let charged = head.iter().position(|name| *name == "charged").expect("a column");
+    let rows: Vec<(String, &str)> = lines.map(|row| (row[2..4].join(" "), row[charged])).collect();
+    let row = |calls: u32, charged| (format!("POST /clusters/* {calls}"), charged);
+    assert_eq!(rows, [row(1, "0.01"), row(2, "0.02")]);
+    assert_eq!(shown()["charged"], "0.03");
+    let lines = export(&["--format", "jsonl"]);
+    let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["requests"], &last["charged"]), (&2.into(), &"0.02".into()));
 }
