@@ -141,15 +141,19 @@ fn limits(old: &Policy, new: &Policy, accounts: &BTreeMap<String, usize>) -> Vec
     told.collect()
 }
 
-fn tariffs(policy: &Policy) -> BTreeMap<(String, Meter), &Tariff> {
+/// Every tariff by its price, its meter and the prompt length above which it holds.
+fn tariffs(policy: &Policy) -> BTreeMap<(&str, Meter, Option<u64>), &Tariff> {
     let all = policy.prices().iter().flat_map(|price| {
-        let name = price.name().to_owned();
-        price.rates().iter().map(move |(meter, tariff)| ((name.clone(), meter), tariff))
+        let long = price.long_contexts().iter().map(|long| (Some(long.above), &long.rates));
+        std::iter::once((None, price.rates())).chain(long).flat_map(move |(above, rates)| {
+            rates.iter().map(move |(meter, tariff)| ((price.name(), meter, above), tariff))
+        })
     });
     all.collect()
 }
 
-fn prices(old: &Policy, new: &Policy) -> Vec<Value> {
+/// Every rate that another policy changes.
+pub(crate) fn prices(old: &Policy, new: &Policy) -> Vec<Value> {
     let (old, new) = (tariffs(old), tariffs(new));
     let places: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let told = places.into_iter().filter_map(|place| {
@@ -157,7 +161,7 @@ fn prices(old: &Policy, new: &Policy) -> Vec<Value> {
         if from == to {
             return None;
         }
-        let (price, meter) = place;
+        let (price, meter, above) = place;
         let of = |tariff: &Tariff| tariff.cumulative(*meter, COMPARED_UNITS, Multiplier::ONE);
         let direction = match (from, to) {
             (None, _) => "added",
@@ -173,7 +177,8 @@ fn prices(old: &Policy, new: &Policy) -> Vec<Value> {
                 amounts.collect::<Vec<_>>().join(", ")
             })
         };
-        let meter = meter.name();
+        let above = above.map(|above| format!(" above {above}")).unwrap_or_default();
+        let meter = format!("{}{above}", meter.name());
         Some(json!({
             "price": price, "meter": meter, "direction": direction,
             "from": text(from), "to": text(to),

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use weir_core::names::LimitNames;
+use weir_core::price::Price;
+use weir_core::usage::Meter;
 
 use crate::config::diagnose::Style;
 use crate::config::load::{LoadError, load};
 use crate::config::settings::Settings;
+use crate::config::words::path_part;
 
 /// What `weir check` takes.
 #[derive(Debug, clap::Args)]
@@ -30,11 +33,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let name = args.config.display();
     let loaded = load(&args.config, &mut LimitNames::default());
+    let warned = loaded.as_ref().map(warnings).unwrap_or_default();
+    for warning in &warned {
+        writeln!(io::stderr(), "warning: {name}: {warning}")?;
+    }
     if args.json {
         let answer = match &loaded {
-            Ok(settings) => {
-                json!({ "file": name.to_string(), "ok": true, "counts": counts(settings) })
-            }
+            Ok(settings) => json!({
+                "file": name.to_string(), "ok": true, "counts": counts(settings),
+                "warnings": warned,
+            }),
             Err(LoadError::Rejected(rejected)) => {
                 json!({ "file": name.to_string(), "ok": false, "problems": rejected.words() })
             }
@@ -67,6 +75,26 @@ pub(crate) fn report(error: &LoadError) -> io::Result<()> {
             writeln!(io::stderr(), "help: `weir init` writes a configuration to begin with")
         }
     }
+}
+
+/// What is allowed and may well be meant otherwise: tokens that one side of a price forgets are
+/// free.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let forgets = |price: &Price| {
+        let [input, output] = [Meter::InputTokens, Meter::OutputTokens].map(|it| price.charges(it));
+        let (has, lacks) = match (input, output) {
+            (true, false) => (Meter::InputTokens, Meter::OutputTokens),
+            (false, true) => (Meter::OutputTokens, Meter::InputTokens),
+            (true, true) | (false, false) => return None,
+        };
+        let (name, has, lacks) = (price.name(), has.name(), lacks.name());
+        Some(format!(
+            "prices.{}: it has {has} and no {lacks}, which are free; write {lacks} = \"0\" if that \
+             is meant",
+            path_part(name)
+        ))
+    };
+    settings.policy.prices().iter().filter_map(forgets).collect()
 }
 
 fn chain(error: &LoadError) -> String {

@@ -6,7 +6,7 @@
 pub(crate) mod preset;
 
 mod place;
-mod words;
+pub(crate) mod words;
 
 pub(crate) mod diagnose;
 mod expand;

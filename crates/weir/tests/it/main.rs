@@ -38,6 +38,7 @@ mod hangups;
 mod hostile;
 mod idempotency;
 mod import;
+mod import_prices;
 mod isolation;
 mod keys;
 mod ledger;

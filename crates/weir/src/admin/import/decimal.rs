@@ -71,6 +71,12 @@ impl Decimal {
         format!("{sign}{whole}.{fraction}")
     }
 
+    /// As text, exactly; `None` if that takes more decimals than so many.
+    pub(crate) fn exact(self, decimals_max: u32) -> Option<String> {
+        let fits = self.places <= i32::try_from(decimals_max).unwrap_or(i32::MAX);
+        fits.then(|| self.text(decimals_max))
+    }
+
     fn shortened(mut self) -> Self {
         while self.digits % 10 == 0 && self.places > 0 {
             self.digits /= 10;

@@ -3,6 +3,7 @@
 mod decimal;
 
 mod litellm;
+mod litellm_prices;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ enum From {
     /// Take over from a LiteLLM proxy: models and prices become a configuration; teams, users,
     /// hashed keys and budgets become accounts, keys and wallets. Customers keep their keys.
     Litellm(litellm::LitellmArgs),
+    /// Take prices from LiteLLM's public list: shows what would change, and writes them as TOML.
+    LitellmPrices(litellm_prices::LitellmPricesArgs),
 }
 
 /// Runs `weir import`.
@@ -30,5 +33,6 @@ enum From {
 pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     match &args.from {
         From::Litellm(args) => litellm::run(args),
+        From::LitellmPrices(args) => litellm_prices::run(args),
     }
 }
