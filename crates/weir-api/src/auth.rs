@@ -17,6 +17,7 @@ use weir_engine::secret::SecretDigest;
 use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;
 
+use crate::allowance::{self, Standing};
 use crate::permit::role_needed;
 use crate::problem::Problem;
 use crate::settings::{App, ClientAddress};
@@ -141,10 +142,17 @@ pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Caller>, P
         return Err(Problem::new(Code::AccountSuspended, detail));
     }
     drop(state);
-    if let Err(wait) = app.allowances.take(key.id, now) {
+    let (standing, outcome) = app.allowances.take(key.id, now);
+    if let Some(noted) = parts.extensions.get::<Standing>() {
+        noted.note(standing);
+    }
+    if let Err(wait) = outcome {
         let detail = "This key asks too often. These requests are free and have a limit of their \
                       own, apart from the plan.";
-        return Err(Problem::new(Code::RateLimitExceeded, detail).retry(wait));
+        return Err(Problem::new(Code::RateLimitExceeded, detail)
+            .fact("violated-policies", vec![allowance::NAME])
+            .fact("limit", allowance::told(&standing))
+            .retry(wait));
     }
     let caller = Caller { key, request_id: request_id(&parts.extensions) };
     parts.extensions.insert(caller.clone());
