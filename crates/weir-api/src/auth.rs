@@ -18,6 +18,7 @@ use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;
 
 use crate::allowance::{self, Standing};
+use crate::permit::role_needed;
 use crate::problem::Problem;
 use crate::settings::{App, ClientAddress};
 use crate::shell::RequestId;
@@ -81,13 +82,7 @@ fn check_admin(app: &App, headers: &HeaderMap) -> Result<(String, Role), Problem
 }
 
 fn check_role(role: Role, method: &Method, path: &str) -> Result<(), Problem> {
-    let owners = path.starts_with("/admin/v1/admin-keys") || OWNERS.contains(&path);
-    let only_looks = method.is_safe() || LOOKS.contains(&path);
-    let (needed, name) = match (owners, only_looks) {
-        (true, _) => (Role::Owner, "owner"),
-        (false, false) => (Role::Operator, "operator"),
-        (false, true) => (Role::Viewer, "viewer"),
-    };
+    let (needed, name) = role_needed(method, path);
     if role >= needed {
         return Ok(());
     }
@@ -183,7 +178,3 @@ fn secret<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
 
 /// The operator's own key, in the list of changes.
 const OWNER: &str = "admin";
-/// What only an owner may ask: a backup holds the secrets of webhooks.
-const OWNERS: [&str; 2] = ["/admin/v1/config/reload", "/admin/v1/backup"];
-/// What is asked by POST but changes nothing.
-const LOOKS: [&str; 2] = ["/admin/v1/config/diff", "/admin/v1/explain"];

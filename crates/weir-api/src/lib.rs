@@ -22,6 +22,9 @@ pub mod table;
 
 pub mod hook;
 
+mod permit;
+mod refusals;
+
 mod document;
 
 mod shape;
