@@ -5,13 +5,14 @@ use smallvec::SmallVec;
 use crate::account::{Account, Owner, Slot};
 use crate::entitlement::Applied;
 use crate::id::KeyId;
-use crate::limit::{Algorithm, Mode, Rule, Unit};
+use crate::limit::{Algorithm, LimitId, Mode, Rule, Unit};
 use crate::money::Nano;
 use crate::operation::RouteIndex;
 use crate::plan::Target;
 use crate::policy::Route;
+use crate::seldom::Seldom;
 use crate::time::{Span, Timestamp};
-use crate::wallet::Hold;
+use crate::wallet::{Hold, Insufficient};
 use crate::window::{Snapshot, Taken, Wait, Window};
 
 /// What a call wants.
@@ -41,12 +42,21 @@ pub struct Ask<'a> {
 #[derive(Debug, Default)]
 #[must_use = "a grant that is neither settled nor given back uses up its limits for good"]
 pub struct Grant {
-    /// What was taken of which window.
-    pub taken: SmallVec<[(Slot, Taken); 6]>,
+    takes: SmallVec<[Take; 4]>,
+    /// Whose windows were taken from beside the account's.
+    key: KeyId,
     /// What is held of the wallet.
     pub hold: Option<Hold>,
     /// Limits in shadow mode that would have refused.
-    pub shadowed: SmallVec<[&'static str; 1]>,
+    pub shadowed: Seldom<Vec<&'static str>>,
+}
+
+/// What was taken of one window; as small as can be, for a grant is handed on from room to room.
+#[derive(Debug)]
+struct Take {
+    limit: LimitId,
+    is_of_key: bool,
+    taken: Taken,
 }
 
 /// Why a call is refused: nothing was changed.
@@ -131,28 +141,22 @@ impl Account {
     pub fn admit(&mut self, ask: &Ask<'_>, clock: Timestamp) -> Result<Grant, Refusal> {
         let now = self.observe(clock);
         let shadowed = self.check(ask, now, |_| true)?;
-        let mut grant = Grant { shadowed, ..Grant::default() };
-        if let Some(asked) = ask.hold {
-            let hold = self.wallet.hold(asked, now).map_err(|short| {
-                Refusal::Credits(Shortage {
-                    required: short.asked,
-                    available: short.available,
-                    held: short.held,
-                })
-            })?;
-            grant.hold = Some(hold);
-        }
+        let hold = ask.hold.map(|asked| self.wallet.hold(asked, now)).transpose();
+        let hold = hold.map_err(|short| {
+            let Insufficient { asked: required, available, held } = short;
+            Refusal::Credits(Shortage { required, available, held })
+        })?;
         let at = self.window_time(now);
+        let mut takes = SmallVec::new();
         let Self { entitlement, windows, .. } = self;
         for (owner, applied) in applicable(entitlement, ask) {
             let slot = Slot { owner, limit: applied.limit.id };
             let rule = &applied.limit.rule;
-            let mut window = windows.at(slot);
-            let taken = rule.take(&mut window, ask.amount(rule), at);
-            windows.put(slot, window);
-            grant.taken.push((slot, taken));
+            let taken = rule.take(windows.place(slot), ask.amount(rule), at);
+            let is_of_key = owner != Owner::Account;
+            takes.push(Take { limit: slot.limit, is_of_key, taken });
         }
-        Ok(grant)
+        Ok(Grant { takes, key: ask.key, hold, shadowed })
     }
 
     /// Whether the request limits would let the call pass now: asked before its body is read.
@@ -237,12 +241,12 @@ impl Account {
         ask: &Ask<'_>,
         now: Timestamp,
         counts: impl Fn(&Rule) -> bool,
-    ) -> Result<SmallVec<[&'static str; 1]>, Refusal> {
+    ) -> Result<Seldom<Vec<&'static str>>, Refusal> {
         if self.suspended {
             return Err(Refusal::Suspended);
         }
         let at = self.window_time(now);
-        let mut shadowed = SmallVec::new();
+        let mut shadowed = Seldom::<Vec<_>>::default();
         let mut longest: Option<(Owner, &Applied, Span)> = None;
         for (owner, applied) in applicable(&self.entitlement, ask) {
             let rule = &applied.limit.rule;
@@ -292,12 +296,14 @@ impl Account {
         ask: &Ask<'_>,
         mut change: impl FnMut(&Rule, &mut Window, Taken),
     ) {
-        for (slot, taken) in &grant.taken {
-            let mut window = self.windows.at(*slot);
+        for take in &grant.takes {
+            let owner = if take.is_of_key { Owner::Key(grant.key) } else { Owner::Account };
+            let slot = Slot { owner, limit: take.limit };
+            let mut window = self.windows.at(slot);
             // Where a limit is gone without a trace its window is, too.
-            let Some(rule) = self.rule_of(*slot, ask) else { continue };
-            change(rule, &mut window, *taken);
-            self.windows.put(*slot, window);
+            let Some(rule) = self.rule_of(slot, ask) else { continue };
+            change(rule, &mut window, take.taken);
+            self.windows.put(slot, window);
         }
     }
 

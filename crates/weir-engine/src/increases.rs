@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weir_core::id::{AccountId, BoostId, IncreaseId};
-use weir_core::limit::{Algorithm, Mode, Rule, Unit};
+use weir_core::limit::{InvalidRule, Rule, Terms, Unit};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 use weir_store::op::{Event, Expected, Op, Put, Urgency};
@@ -13,6 +13,7 @@ use crate::cell::AccountCell;
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
+use crate::own::written;
 use crate::record::{AccountRecord, BoostRecord};
 use crate::trail::{Change, actor};
 
@@ -347,28 +348,30 @@ impl Increase {
 }
 
 /// What was granted as a limit of the account's own: a bare number (in credits: an amount) keeps
-/// the window that the limit has now.
+/// all else of the limit: window, algorithm, anchor, reserve, mode. A burst grows with the limit.
 fn limit_value(granted: &Value, rule: &Rule) -> Result<Value, ChangeError> {
-    let terms = rule.terms();
-    let bare = match granted {
-        Value::Number(number) => number.is_u64(),
-        Value::String(text) => terms.unit == Unit::Credits && text.parse::<Nano>().is_ok(),
-        _ => false,
+    let amount = match granted {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) if rule.unit() == Unit::Credits => {
+            let nano = text.parse::<Nano>().ok();
+            nano.and_then(|nano| u64::try_from(nano.get()).ok())
+        }
+        _ => None,
     };
-    if !bare {
-        return Ok(granted.clone());
-    }
-    if terms.algorithm == Algorithm::Concurrency {
-        return Ok(granted.clone());
-    }
-    let mut value = json!({
-        "limit": granted, "window": terms.period.to_string(), "algorithm": terms.algorithm.name(),
-        "unit": terms.unit.name(),
-    });
-    if terms.mode == Mode::Shadow {
-        value["mode"] = "shadow".into();
-    }
-    Ok(value)
+    let in_unit = granted.is_string() == (rule.unit() == Unit::Credits);
+    let Some(amount) = amount.filter(|_| in_unit) else { return Ok(granted.clone()) };
+    let terms = rule.terms();
+    let grown = |burst: u64| match terms.quota.filter(|quota| *quota > 0) {
+        Some(quota) => {
+            let grown = u128::from(burst) * u128::from(amount) / u128::from(quota);
+            u64::try_from(grown).unwrap_or(u64::MAX).clamp(1, Rule::QUOTA_MAX)
+        }
+        None => burst,
+    };
+    let burst = terms.burst.map(grown);
+    let rule = Rule::new(Terms { quota: Some(amount), burst, ..terms.clone() });
+    let why = |why: InvalidRule| ChangeError::invalid("limit", format!("{why}; {}", why.hint()));
+    Ok(written(&rule.map_err(why)?))
 }
 
 /// The number in a limit's value: what a boost sets.

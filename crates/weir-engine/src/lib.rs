@@ -11,6 +11,8 @@ pub mod guard;
 pub mod secret;
 
 pub mod change;
+pub mod zone;
+
 pub mod own;
 pub mod record;
 

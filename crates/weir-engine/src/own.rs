@@ -1,13 +1,16 @@
 //! Limits that the API sets: values of an account's or key's own, by the limit's name.
 
 use serde::Deserialize;
-use serde_json::Value;
-use weir_core::limit::{Algorithm, Mode, Period, Rule, Terms, Unit};
+use serde_json::{Value, json};
+use weir_core::calendar::Zone;
+use weir_core::limit::{Algorithm, Anchor, Mode, Period, Rule, Terms, Unit};
 use weir_core::model::ModelPattern;
-use weir_core::money::Nano;
+use weir_core::money::{Nano, parse_decimal};
 use weir_core::names::LimitNames;
 use weir_core::plan::{Limit, Target};
 use weir_core::policy::Policy;
+
+use crate::zone;
 
 /// Why a limit of the API is not taken.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -29,7 +32,13 @@ struct LongForm {
     #[serde(default)]
     algorithm: Option<String>,
     #[serde(default)]
-    burst: Option<u64>,
+    burst: Option<Value>,
+    #[serde(default)]
+    anchor: Option<String>,
+    #[serde(default)]
+    time_zone: Option<String>,
+    #[serde(default)]
+    reserve: Option<String>,
     #[serde(default)]
     unit: Option<String>,
     #[serde(default)]
@@ -219,13 +228,82 @@ fn long_rule(long: &LongForm, named: Kind) -> Result<Rule, String> {
     if let Some(name) = &long.algorithm {
         terms.algorithm = Algorithm::by_name(name).ok_or("there is no such algorithm")?;
     }
-    terms.burst = long.burst;
+    terms.burst = long.burst.as_ref().map(|burst| amount(burst, kind.unit)).transpose()?;
+    terms.anchor = anchor(long)?;
+    if let Some(text) = &long.reserve {
+        terms.reserve_ppm = share(text).ok_or("reserve is a share such as \"10%\"")?;
+    }
     checked(terms)
+}
+
+/// An amount in a unit: a whole number, in credits an amount of money as text.
+fn amount(value: &Value, unit: Unit) -> Result<u64, String> {
+    match (value, unit) {
+        (Value::String(text), Unit::Credits) => money(text),
+        (Value::Number(number), Unit::Requests | Unit::Tokens) if number.is_u64() => {
+            Ok(number.as_u64().unwrap_or_default())
+        }
+        (_, Unit::Credits) => Err("burst is an amount such as \"25.00\"".to_owned()),
+        _ => Err("burst must be a whole number".to_owned()),
+    }
+}
+
+fn anchor(long: &LongForm) -> Result<Anchor, String> {
+    match (long.anchor.as_deref(), &long.time_zone) {
+        (None | Some("first-request"), None) => Ok(Anchor::FirstRequest),
+        (None | Some("first-request"), Some(_)) => {
+            Err("only windows with anchor \"calendar\" have a time_zone".to_owned())
+        }
+        (Some("calendar"), None) => Ok(Anchor::Calendar(Zone::UTC)),
+        (Some("calendar"), Some(name)) => {
+            let zone = zone::find(name).ok_or_else(|| format!("there is no time zone `{name}`"))?;
+            Ok(Anchor::Calendar(zone))
+        }
+        (Some(_), _) => Err("anchor is \"first-request\" or \"calendar\"".to_owned()),
+    }
+}
+
+/// `10%` or `2.5%` in millionths.
+fn share(text: &str) -> Option<u32> {
+    let ppm = parse_decimal(text.strip_suffix('%')?, 4).ok()?;
+    u32::try_from(ppm).ok()
+}
+
+/// A rule in the long form, from which the same rule is read again.
+pub(crate) fn written(rule: &Rule) -> Value {
+    let terms = rule.terms();
+    let amount = |amount: u64| match terms.unit {
+        Unit::Credits => Nano::new(i64::try_from(amount).unwrap_or(i64::MAX)).to_string().into(),
+        Unit::Requests | Unit::Tokens => Value::from(amount),
+    };
+    let Some(quota) = terms.quota else { return "unlimited".into() };
+    if terms.algorithm == Algorithm::Concurrency {
+        return quota.into();
+    }
+    let mut value = json!({
+        "limit": amount(quota), "window": terms.period.to_string(),
+        "algorithm": terms.algorithm.name(), "unit": terms.unit.name(),
+    });
+    if let Some(burst) = terms.burst {
+        value["burst"] = amount(burst);
+    }
+    if let Anchor::Calendar(zone) = &terms.anchor {
+        value["anchor"] = "calendar".into();
+        value["time_zone"] = zone.name().into();
+    }
+    if terms.reserve_ppm > 0 {
+        let percent = format!("{}.{:04}", terms.reserve_ppm / 10_000, terms.reserve_ppm % 10_000);
+        let percent = percent.trim_end_matches('0').trim_end_matches('.');
+        value["reserve"] = format!("{percent}%").into();
+    }
+    if terms.mode == Mode::Shadow {
+        value["mode"] = "shadow".into();
+    }
+    value
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use weir_core::id::PolicyNumber;
     use weir_core::policy::PolicyParts;
 
@@ -269,6 +347,49 @@ mod tests {
         check("all.credits", &money, (Some(25_000_000_000), credits, enforce));
         check("model:gpt-*.tokens", &json!("5/hour"), (Some(5), tokens, enforce));
         check("model:gpt-3.5-*", &json!("5/hour"), (Some(5), requests, enforce));
+    }
+
+    #[test]
+    fn every_term_of_a_rule_is_written_and_read_again() {
+        for (name, value) in [
+            (
+                "all",
+                json!({"limit": 9, "window": "3 months", "anchor": "calendar",
+                "time_zone": "Europe/Berlin", "reserve": "12.5%", "mode": "shadow"}),
+            ),
+            ("all", json!({"limit": 9, "window": "day", "anchor": "calendar"})),
+            ("all", json!({"limit": 9, "window": "90s", "algorithm": "token-bucket", "burst": 20})),
+            (
+                "all.credits",
+                json!({"limit": "9.5", "window": "1h", "unit": "credits",
+                "algorithm": "token-bucket", "burst": "20.25", "reserve": "0.0001%"}),
+            ),
+            ("all.tokens", json!("unlimited")),
+            ("concurrency", json!(7)),
+        ] {
+            let policy = Policy::new(PolicyNumber(1), PolicyParts::default()).unwrap();
+            let mut names = LimitNames::default();
+            let mut read = |value: &Value| account_limit(name, value, &policy, &mut names).unwrap();
+            let rule = read(&value).rule;
+            assert_eq!(read(&written(&rule)).rule, rule, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_term_that_is_none_is_refused() {
+        let with = |term: &str, value: Value| {
+            let mut long = json!({"limit": 9, "window": "day"});
+            long[term] = value;
+            long
+        };
+        refused("all", &with("anchor", json!("noon")), "\"calendar\"");
+        refused("all", &with("time_zone", json!("UTC")), "anchor");
+        refused("all", &with("reserve", json!("ten")), "\"10%\"");
+        refused("all", &with("reserve", json!("101%")), "between 0% and 100%");
+        refused("all", &with("burst", json!("many")), "whole number");
+        let nowhere = json!({"limit": 9, "window": "day", "anchor": "calendar",
+            "time_zone": "Middle/Earth"});
+        refused("all", &nowhere, "`Middle/Earth`");
     }
 
     #[test]

@@ -88,6 +88,44 @@ async fn a_number_keeps_the_window_that_the_limit_has() {
 }
 
 #[tokio::test]
+async fn a_number_keeps_all_else_of_the_limit_also_after_a_restart() {
+    let mut api = Api::start();
+    let account = api.account("calendar").await;
+    let (_, secret) = api.key(&account, "read_write").await;
+    let request = asked(&api, &secret, Value::Null).await.expect(201);
+    let approve = format!("/limit-increases/{}/approve", request.body["id"].as_str().unwrap());
+    api.admin("POST", &approve, json!({"limit": 77})).await.expect(200);
+    let own = json!({
+        "limit": 77, "window": "3 months", "algorithm": "fixed-window", "unit": "requests",
+        "anchor": "calendar", "time_zone": "Europe/Berlin", "reserve": "20%",
+    });
+    for _ in 0..2 {
+        let shown = api.get(&format!("/accounts/{account}")).await.expect(200);
+        assert_eq!(shown.body["limits"], json!({ "ai": own }));
+        assert_eq!(ai(&api, &secret).await, 77);
+        api = api.restart();
+    }
+}
+
+#[tokio::test]
+async fn the_request_of_a_closed_account_cannot_be_granted() {
+    let api = Api::start();
+    let account = api.account("free").await;
+    let (_, secret) = api.key(&account, "read_write").await;
+    let mut asks = Vec::new();
+    for until in [Value::Null, json!("2126-12-31T00:00:00Z")] {
+        let request = asked(&api, &secret, until).await.expect(201);
+        asks.push(format!("/limit-increases/{}/approve", request.body["id"].as_str().unwrap()));
+    }
+    api.admin("DELETE", &format!("/accounts/{account}"), Value::Null).await.expect(204);
+    for approve in asks {
+        api.admin("POST", &approve, json!({"limit": 77})).await.expect_error(404, "not_found");
+    }
+    let boosts = api.get(&format!("/accounts/{account}/boosts")).await;
+    boosts.expect_error(404, "not_found");
+}
+
+#[tokio::test]
 async fn a_declined_request_says_why_and_others_do_not_see_it() {
     let api = Api::start();
     let account = api.account("free").await;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use weir_api::settings::ApiSettings;
 use weir_core::id::PolicyNumber;
+use weir_core::limit::{Anchor, Rule, Terms};
 use weir_core::model::ModelPattern;
 use weir_core::names::LimitNames;
 use weir_core::operation::{RouteIndex, RoutePattern};
@@ -23,7 +24,10 @@ use weir_engine::clock::Clock;
 use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::secret::SecretDigest;
 use weir_engine::ticket::Outcome;
+use weir_engine::zone;
 use weir_wire::error::Links;
+
+use crate::declared;
 
 /// The operator's key in all tests.
 pub(crate) const ADMIN_KEY: &str = "weir_admin_test";
@@ -204,11 +208,13 @@ pub(crate) async fn call(
 
 /// Sends a request as it is.
 pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let (method, target) = (request.method().to_string(), request.uri().to_string());
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let body = serde_json::from_str(&text).unwrap_or_default();
+    declared::check(&method, &target, parts.status.as_u16(), &body);
     Answer { status: parts.status, headers: parts.headers, text, body }
 }
 
@@ -228,12 +234,17 @@ fn policy(names: &mut LimitNames) -> Policy {
     let read = || Target::Class("read".into());
     let ai = || Target::Class("ai".into());
     let route_limit = limit("route:POST /ai/chat", Target::Route(RouteIndex(1)), "30/hour");
+    let mut by_calendar = limit("ai", ai(), "50/3 months");
+    let terms = by_calendar.rule.terms().clone();
+    let anchor = Anchor::Calendar(zone::find("Europe/Berlin").unwrap());
+    by_calendar.rule = Rule::new(Terms { anchor, reserve_ppm: 200_000, ..terms }).unwrap();
     let plans = vec![
         plan(
             "free",
             Billing::None,
             vec![limit("read", read(), "100/hour"), limit("ai", ai(), "50/hour")],
         ),
+        plan("calendar", Billing::None, vec![by_calendar]),
         plan("pro", Billing::None, vec![limit("read", read(), "1000/hour")]),
         plan("payg", Billing::Wallet, vec![]),
     ];

@@ -32,21 +32,15 @@ pub struct Slot {
 /// Invariant: a slot stands in one of both, and [`FREE`] is no slot's limit in `few`.
 #[derive(Clone, Debug)]
 pub struct Windows {
-    few: [Counted; FEW],
+    /// Whose windows `few` are; apart from them, so that no room is lost between the two.
+    limits: [LimitId; FEW],
+    few: [Window; FEW],
     more: Seldom<Vec<(Slot, Window)>>,
-}
-
-/// Without padding between window and limit.
-#[derive(Clone, Copy, Debug)]
-#[repr(Rust, packed(4))]
-struct Counted {
-    window: Window,
-    limit: LimitId,
 }
 
 impl Default for Windows {
     fn default() -> Self {
-        Self { few: [UNUSED; FEW], more: Seldom::default() }
+        Self { limits: [FREE; FEW], few: [Window::UNUSED; FEW], more: Seldom::default() }
     }
 }
 
@@ -55,7 +49,7 @@ impl Windows {
     #[inline]
     pub fn at(&self, slot: Slot) -> Window {
         match self.near(slot) {
-            Some(index) => self.few[index].window,
+            Some(index) => self.few[index],
             None => self.far(slot),
         }
     }
@@ -63,15 +57,21 @@ impl Windows {
     /// Puts a window in its place.
     #[inline]
     pub fn put(&mut self, slot: Slot, window: Window) {
+        *self.place(slot) = window;
+    }
+
+    /// The place of a window, to change it there; a fresh one stands in it if it was never used.
+    #[inline]
+    pub(crate) fn place(&mut self, slot: Slot) -> &mut Window {
         match self.near(slot) {
-            Some(index) => self.few[index].window = window,
-            None => self.put_anew(slot, window),
+            Some(index) => &mut self.few[index],
+            None => self.far_place(slot),
         }
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) {
         match self.near(slot) {
-            Some(index) => self.few[index] = UNUSED,
+            Some(index) => self.limits[index] = FREE,
             None => self.more.retain(|(known, _)| *known != slot),
         }
     }
@@ -81,29 +81,35 @@ impl Windows {
         self.more.retain(|(slot, _)| slot.owner != Owner::Key(key));
     }
 
+    #[inline]
     fn near(&self, slot: Slot) -> Option<usize> {
         let is_own = slot.owner == Owner::Account && slot.limit != FREE;
-        let found = self.few.iter().position(|counted| counted.limit == slot.limit);
+        let found = self.limits.iter().position(|limit| *limit == slot.limit);
         found.filter(|_| is_own)
     }
 
     fn far(&self, slot: Slot) -> Window {
         match self.more.binary_search_by_key(&slot, |(slot, _)| *slot) {
             Ok(index) => self.more[index].1,
-            Err(_) => Window::default(),
+            Err(_) => Window::UNUSED,
         }
     }
 
     #[cold]
-    fn put_anew(&mut self, slot: Slot, window: Window) {
+    fn far_place(&mut self, slot: Slot) -> &mut Window {
         let known = self.more.binary_search_by_key(&slot, |(slot, _)| *slot);
-        let free = self.few.iter().position(|counted| counted.limit == FREE);
+        let free = self.limits.iter().position(|limit| *limit == FREE);
         match (known, free) {
-            (Ok(index), _) => self.more[index].1 = window,
+            (Ok(index), _) => &mut self.more[index].1,
             (Err(_), Some(index)) if slot.owner == Owner::Account && slot.limit != FREE => {
-                self.few[index] = Counted { window, limit: slot.limit };
+                self.limits[index] = slot.limit;
+                self.few[index] = Window::UNUSED;
+                &mut self.few[index]
             }
-            (Err(index), _) => self.more.insert(index, (slot, window)),
+            (Err(index), _) => {
+                self.more.insert(index, (slot, Window::UNUSED));
+                &mut self.more[index].1
+            }
         }
     }
 }
@@ -113,7 +119,6 @@ impl Windows {
 const FEW: usize = 4;
 /// Marks a place without a window. A limit of this number stands elsewhere.
 const FREE: LimitId = LimitId(u32::MAX);
-const UNUSED: Counted = Counted { window: Window::UNUSED, limit: FREE };
 
 #[cfg(test)]
 mod tests {

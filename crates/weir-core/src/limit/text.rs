@@ -75,12 +75,16 @@ impl fmt::Display for Rule {
 impl FromStr for Period {
     type Err = InvalidLimit;
 
-    /// A name (`hour`) or a length (`250ms`, `90s`, `5m`, `1h`, `7d`), without its range checked.
+    /// A name (`hour`), a length (`250ms`, `90s`, `5m`, `1h`, `7d`) or `3 months`, without its range
+    /// checked.
     fn from_str(text: &str) -> Result<Self, InvalidLimit> {
         if let Some((_, period)) = NAMED.into_iter().find(|(name, _)| *name == text) {
             return Ok(period);
         }
         let unknown = || InvalidLimit::Window(text.into());
+        if let Some(months) = text.strip_suffix(" months") {
+            return months.parse().map(Self::Months).map_err(|_| unknown());
+        }
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, suffix) = text.split_at(digits);
         let (_, micros) =
@@ -205,6 +209,7 @@ mod tests {
         check("100/hour", 100, Period::HOUR);
         check(" 5 / day ", 5, Period::DAY);
         check("10/month", 10, Period::MONTH);
+        check("10/3 months", 10, Period::Months(3));
         check("10/90s", 10, Period::Span(Span::from_secs(90)));
         check("1/250ms", 1, Period::Span(Span::from_millis(250)));
         check("0/second", 0, Period::SECOND);

@@ -42,14 +42,16 @@ fn blocked(rule: &Rule, current: &Window, ask: Ask) -> Blocked {
 
 #[inline]
 pub(super) fn take(rule: &Rule, window: &mut Window, amount: u64, now: i64) -> i64 {
-    let mut current = current(rule, window, now);
-    if current.count == 0 {
-        current = Window { at: start_for(rule, now), count: 0, aside: 0 };
+    // Changed where it stands: a copy that goes back at once stalls the processor.
+    if !rule.surely_within(window.at, now) {
+        *window = rolled(rule, window, now);
     }
-    current.count = current.count.saturating_add(amount);
-    current.aside = current.aside.max(rule.quota);
-    *window = current;
-    current.at
+    if window.count == 0 {
+        *window = Window { at: start_for(rule, now), count: 0, aside: 0 };
+    }
+    window.count = window.count.saturating_add(amount);
+    window.aside = window.aside.max(rule.quota);
+    window.at
 }
 
 pub(super) fn give_back(rule: &Rule, window: &mut Window, taken: Taken, now: i64) {

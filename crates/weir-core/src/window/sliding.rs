@@ -55,13 +55,14 @@ fn blocked(rule: &Rule, current: &Window, ask: Ask) -> Blocked {
 
 #[inline]
 pub(super) fn take(rule: &Rule, window: &mut Window, amount: u64, now: i64) -> i64 {
-    let mut current = current(rule, window, now);
-    if current.count == 0 && current.aside == 0 {
-        current.at = now;
+    if !rule.surely_within(window.at, now) {
+        *window = rolled(rule, window, now);
     }
-    current.count = current.count.saturating_add(amount);
-    *window = current;
-    current.at
+    if window.count == 0 && window.aside == 0 {
+        window.at = now;
+    }
+    window.count = window.count.saturating_add(amount);
+    window.at
 }
 
 pub(super) fn give_back(rule: &Rule, window: &mut Window, taken: Taken, now: i64) {

@@ -107,3 +107,14 @@ fn slots_and_use_are_not_taken_for_one_another() {
         assert_eq!(slots.snapshot(&running, secs(9)).used, 3);
     }
 }
+
+/// Use under a quota of nothing is debt altogether, and moves as such.
+#[test]
+fn debt_without_lawful_use_is_not_forgiven() {
+    let (nothing, ten) =
+        (rule(Algorithm::FixedWindow, 0, HOUR), rule(Algorithm::SlidingWindow, 10, HOUR));
+    let mut window = Window::default();
+    let _ = nothing.take(&mut window, 15, secs(1_000));
+    let window = ten.carry_over(&nothing, &window, secs(1_000));
+    assert_eq!(ten.snapshot(&window, secs(1_000)).used, 15);
+}

@@ -342,3 +342,46 @@ fn a_large_bucket_of_a_month_counts_every_unit() {
     rule.give_back(&mut window, taken, now);
     assert_eq!(rule.snapshot(&window, now).used, 0);
 }
+
+/// When a sliding window says that all of it is free again: neither sooner nor later.
+#[test]
+fn a_sliding_window_tells_when_all_of_it_is_free_again() {
+    let rule = rule(Algorithm::SlidingWindow, 100, HOUR);
+    let check = |used: &[(i64, u64)], now: i64, reset_at: i64| {
+        let mut window = Window::default();
+        for (micros, amount) in used {
+            let _ = rule.take(&mut window, *amount, at(*micros));
+        }
+        let told = rule.snapshot(&window, at(now)).reset_at;
+        assert_eq!(told, at(reset_at), "{used:?} at {now}");
+        if !used.is_empty() {
+            assert_eq!(rule.snapshot(&window, told).used, 0, "{used:?}");
+            let sooner = told.minus(Span::from_micros(1));
+            assert!(rule.snapshot(&window, sooner).used > 0, "{used:?}");
+        }
+    };
+    check(&[], 7, 7 + HOUR);
+    // What is in the newer cell counts in full until its end, and fades in the one after.
+    check(&[(0, 1)], 0, 2 * HOUR);
+    check(&[(0, 100)], HOUR - 1, 2 * HOUR);
+    // Nothing but what fades.
+    check(&[(0, 100)], HOUR, 2 * HOUR);
+    // Both.
+    check(&[(0, 100), (HOUR, 1)], HOUR, 3 * HOUR);
+    // Debt: each cell pays a quota of it.
+    check(&[(0, 101)], 0, 3 * HOUR);
+    check(&[(0, 200)], 0, 3 * HOUR);
+    check(&[(0, 201)], 0, 4 * HOUR);
+}
+
+/// A deficit that no number can hold is held to the largest: it never becomes a small one.
+#[test]
+fn debt_beyond_every_number_stays_debt() {
+    let rule = rule(Algorithm::TokenBucket, 1, Rule::PERIOD_MAX.micros());
+    let mut window = Window::default();
+    for _ in 0..20 {
+        let _ = rule.take(&mut window, u64::MAX, secs(1_000));
+        let seen = rule.snapshot(&window, secs(1_000));
+        assert_eq!((seen.used, seen.remaining), (u64::MAX, 0));
+    }
+}
