@@ -55,6 +55,7 @@ mod schema;
 mod sdk;
 mod startup;
 mod tls;
+mod trace;
 mod usage_lies;
 mod wallet;
 mod webhooks;
