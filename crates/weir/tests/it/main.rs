@@ -56,6 +56,7 @@ mod sdk;
 mod spending;
 mod startup;
 mod tls;
+mod trace;
 mod usage_lies;
 mod wallet;
 mod webhooks;
