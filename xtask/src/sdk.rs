@@ -1,4 +1,4 @@
-//! What tests need beside Rust: Python and Node with OpenAI's SDKs, nginx, and for the faults
+//! What tests need beside Rust: Python and Node with OpenAI's SDKs, schemathesis, nginx, and for the faults
 //! strace and libfaketime.
 //!
 //! Installed only where missing, under `target/sdk`: `venv` for Python, `node` for JavaScript.
@@ -41,21 +41,21 @@ pub(crate) fn install_packages(root: &Path) -> anyhow::Result<()> {
     run(apt(root).args(["install", "-q", "-y", "--no-install-recommends"]).args(missing))
 }
 
-/// Makes a virtual environment with the SDK, once.
+/// Makes a virtual environment with the SDK and schemathesis, once.
 ///
 /// # Errors
 ///
-/// When the environment or the SDK cannot be installed.
+/// When the environment or what belongs in it cannot be installed.
 pub(crate) fn install_python(root: &Path) -> anyhow::Result<()> {
     let venv = place(root).join("venv");
     let python = venv.join("bin").join("python");
-    if succeeds(program(&python, root).args(["-c", "import openai"])) {
+    if succeeds(program(&python, root).args(["-c", "import openai, schemathesis"])) {
         return say("already there");
     }
     std::fs::create_dir_all(place(root))?;
     run(program("python3", root).args(["-m", "venv", "--clear"]).arg(&venv))?;
     let quiet = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"];
-    run(program(&python, root).args(quiet).arg(PYTHON_SDK))
+    run(program(&python, root).args(quiet).args(PYTHON_PACKAGES))
 }
 
 /// Installs the SDK into a folder of its own, once.
@@ -100,5 +100,5 @@ const PACKAGES: [Need; 6] = [
     Need { package: "strace", probe: &["strace", "--version"] },
     Need { package: "faketime", probe: &["faketime", "--version"] },
 ];
-const PYTHON_SDK: &str = "openai==3.*";
+const PYTHON_PACKAGES: [&str; 2] = ["openai==3.*", "schemathesis==4.*"];
 const JAVASCRIPT_SDK: &str = "openai@6";

@@ -106,7 +106,6 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(backup::backup)),
     );
     document::complete(router.get_openapi_mut());
-    document::repeatable(router.get_openapi_mut());
     router
 }
 

@@ -17,6 +17,8 @@ use weir_engine::secret::SecretDigest;
 use weir_engine::trail::{Actor, acting};
 use weir_wire::error::Code;
 
+use crate::allowance::{self, Standing};
+use crate::permit::role_needed;
 use crate::problem::Problem;
 use crate::settings::{App, ClientAddress};
 use crate::shell::RequestId;
@@ -80,13 +82,7 @@ fn check_admin(app: &App, headers: &HeaderMap) -> Result<(String, Role), Problem
 }
 
 fn check_role(role: Role, method: &Method, path: &str) -> Result<(), Problem> {
-    let owners = path.starts_with("/admin/v1/admin-keys") || OWNERS.contains(&path);
-    let only_looks = method.is_safe() || LOOKS.contains(&path);
-    let (needed, name) = match (owners, only_looks) {
-        (true, _) => (Role::Owner, "owner"),
-        (false, false) => (Role::Operator, "operator"),
-        (false, true) => (Role::Viewer, "viewer"),
-    };
+    let (needed, name) = role_needed(method, path);
     if role >= needed {
         return Ok(());
     }
@@ -146,10 +142,17 @@ pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Caller>, P
         return Err(Problem::new(Code::AccountSuspended, detail));
     }
     drop(state);
-    if let Err(wait) = app.allowances.take(key.id, now) {
+    let (standing, outcome) = app.allowances.take(key.id, now);
+    if let Some(noted) = parts.extensions.get::<Standing>() {
+        noted.note(standing);
+    }
+    if let Err(wait) = outcome {
         let detail = "This key asks too often. These requests are free and have a limit of their \
                       own, apart from the plan.";
-        return Err(Problem::new(Code::RateLimitExceeded, detail).retry(wait));
+        return Err(Problem::new(Code::RateLimitExceeded, detail)
+            .fact("violated-policies", vec![allowance::NAME])
+            .fact("limit", allowance::told(&standing))
+            .retry(wait));
     }
     let caller = Caller { key, request_id: request_id(&parts.extensions) };
     parts.extensions.insert(caller.clone());
@@ -175,7 +178,3 @@ fn secret<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
 
 /// The operator's own key, in the list of changes.
 const OWNER: &str = "admin";
-/// What only an owner may ask: a backup holds the secrets of webhooks.
-const OWNERS: [&str; 2] = ["/admin/v1/config/reload", "/admin/v1/backup"];
-/// What is asked by POST but changes nothing.
-const LOOKS: [&str; 2] = ["/admin/v1/config/diff", "/admin/v1/explain"];

@@ -66,7 +66,6 @@ fn routes(prefix: &str) -> OpenApiRouter<App> {
             .routes(routes!(keys::revoke)),
     );
     document::complete(router.get_openapi_mut());
-    document::repeatable(router.get_openapi_mut());
     router
 }
 

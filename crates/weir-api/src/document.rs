@@ -3,70 +3,58 @@
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use serde_json::json;
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{
-    Components, ContentBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, schema::Schema,
-};
+use utoipa::openapi::{Components, OpenApi, RefOr, Required, schema::Schema};
 
 use crate::answer::Shown;
+use crate::permit::is_repeatable;
+use crate::refusals;
 use crate::settings::App;
 
-/// Adds what holds for every operation: how to authenticate, and that everything else that can
-/// be answered is an error document.
+/// Adds what holds for every operation: how to authenticate, how to repeat it safely, and which
+/// errors it can answer with.
 pub(crate) fn complete(document: &mut OpenApi) {
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.insert("Error".to_owned(), error_schema());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    for item in document.paths.paths.values_mut() {
-        for operation in operations(item) {
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
             // The name of a handler is unique only among its siblings.
             let family = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
             let name = operation.operation_id.take().unwrap_or_default();
             operation.operation_id = Some(format!("{family}_{name}"));
-            let error = ResponseBuilder::new()
-                .description("The request was refused, or failed.")
-                .content(
-                    "application/problem+json",
-                    ContentBuilder::new()
-                        .schema(Some(RefOr::Ref(Ref::from_schema_name("Error"))))
-                        .build(),
-                )
-                .build();
-            operation.responses.responses.insert("default".to_owned(), RefOr::T(error));
             if operation.security.is_none() {
                 let bearer = SecurityRequirement::new("bearer", Vec::<String>::new());
                 operation.security = Some(vec![bearer]);
             }
+            if method == Method::POST && is_repeatable(path) {
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+            }
+            refusals::declare(operation, &method, path);
         }
     }
 }
 
-/// Says of every POST that it can be repeated safely.
-pub(crate) fn repeatable(document: &mut OpenApi) {
-    for (path, item) in &mut document.paths.paths {
-        let Some(post) = item.post.as_mut().filter(|_| path != "/admin/v1/backup") else {
-            continue;
-        };
-        let text = ObjectBuilder::new()
-            .schema_type(SchemaType::Type(Type::String))
-            .min_length(Some(1))
-            .max_length(Some(255));
-        let header = ParameterBuilder::new()
-            .name("Idempotency-Key")
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(
-                "A repeated request with the same key takes effect once and gets the first \
-                 answer again, for a day.",
-            ))
-            .schema(Some(text));
-        post.parameters.get_or_insert_default().push(RefOr::T(header.build()));
-    }
+fn idempotency_key() -> Parameter {
+    let text = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .min_length(Some(1))
+        .max_length(Some(255));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "A repeated request with the same key takes effect once and gets the first answer \
+             again, for a day.",
+        ))
+        .schema(Some(text))
+        .build()
 }
 
 /// Serves a document with its ETag.
@@ -77,9 +65,17 @@ pub(crate) fn served(document: OpenApi) -> MethodRouter<App> {
     })
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
-    [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let PathItem { get, put, post, delete, head, patch, .. } = item;
+    let all = [
+        (Method::GET, get),
+        (Method::PUT, put),
+        (Method::POST, post),
+        (Method::DELETE, delete),
+        (Method::HEAD, head),
+        (Method::PATCH, patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 fn error_schema() -> RefOr<Schema> {

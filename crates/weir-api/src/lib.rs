@@ -7,8 +7,9 @@
 //!
 //! What this crate does not do: no proxied calls, no storage, no decisions.
 
-mod allowance;
 mod time;
+
+mod allowance;
 
 pub mod settings;
 
@@ -20,6 +21,9 @@ mod request;
 pub mod table;
 
 pub mod hook;
+
+mod permit;
+mod refusals;
 
 mod document;
 

@@ -17,6 +17,7 @@ use weir_wire::header as ours;
 use crate::answer::KeptBody;
 use crate::auth::identify;
 use crate::once::KeptWithEffect;
+use crate::permit;
 use crate::problem::Problem;
 use crate::request::read_body;
 use crate::settings::App;
@@ -54,8 +55,7 @@ pub(crate) async fn once_each(State(app): State<App>, request: Request, next: Ne
 fn is_repeatable(request: &Request) -> bool {
     request.method() == Method::POST
         && request.headers().contains_key(ours::IDEMPOTENCY_KEY)
-        // It changes nothing, and its answer is as large as the store.
-        && request.uri().path() != "/admin/v1/backup"
+        && permit::is_repeatable(request.uri().path())
 }
 
 async fn answer_once(

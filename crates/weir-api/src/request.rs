@@ -71,26 +71,39 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _app: &App) -> Result<Self, Problem> {
-        Self::read(request).await
+        let bytes = read_json(request).await?;
+        // The reader of a struct would take an array for its members in their order.
+        if bytes.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
+            return Err(Problem::new(Code::InvalidRequest, NO_OBJECT));
+        }
+        serde_json::from_slice(&bytes).map(Self).map_err(|why| unreadable(&why.to_string()))
     }
 }
 
 impl<T: DeserializeOwned> Body<T> {
-    /// Reads the body of a request whose type is JSON.
-    pub(crate) async fn read(request: Request) -> Result<Self, Problem> {
-        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if !kind.is_some_and(is_json) {
-            let detail = "The body must be JSON, with `Content-Type: application/json`.";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail));
-        }
-        let bytes = read_body(request).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|why| unreadable(&why.to_string()))
-    }
-
     /// Reads a part of a body.
     pub(crate) fn parse(part: serde_json::Value) -> Result<T, Problem> {
+        if part.is_array() {
+            return Err(Problem::new(Code::InvalidRequest, NO_OBJECT));
+        }
         serde_json::from_value(part).map_err(|why| unreadable(&why.to_string()))
     }
+}
+
+/// Reads any JSON.
+pub(crate) async fn read_value(request: Request) -> Result<serde_json::Value, Problem> {
+    let bytes = read_json(request).await?;
+    serde_json::from_slice(&bytes).map_err(|why| unreadable(&why.to_string()))
+}
+
+/// Reads the body of a request whose type is JSON.
+async fn read_json(request: Request) -> Result<bytes::Bytes, Problem> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !kind.is_some_and(is_json) {
+        let detail = "The body must be JSON, with `Content-Type: application/json`.";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    read_body(request).await
 }
 
 /// Reads a body in full.
@@ -147,9 +160,9 @@ impl FromRequestParts<App> for IfMatch {
             .strip_prefix('"')
             .and_then(|text| text.strip_suffix('"'))
             .and_then(|tag| tag.split('.').next()?.parse().ok());
-        revision.map(|revision| Self(Some(revision))).ok_or_else(|| {
-            Problem::new(Code::PreconditionFailed, "If-Match names no ETag of this resource.")
-        })
+        // RFC 9110, section 13.2.1: what is wrong with the request itself is told first, so that a
+        // tag that is none is one that nothing has.
+        Ok(Self(Some(revision.unwrap_or(NO_REVISION))))
     }
 }
 
@@ -173,6 +186,9 @@ fn unreadable(why: &str) -> Problem {
     }
 }
 
+const NO_OBJECT: &str = "The body must be a JSON object, not an array.";
+/// A revision that no resource comes to.
+const NO_REVISION: u64 = u64::MAX;
 /// The largest JSON body.
 pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);

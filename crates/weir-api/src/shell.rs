@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use weir_wire::error::Code;
 use weir_wire::header as ours;
 
+use crate::allowance::Standing;
 use crate::problem::Problem;
 use crate::settings::App;
 
@@ -20,6 +21,8 @@ pub(crate) struct RequestId(pub(crate) String);
 pub(crate) async fn surround(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let standing = Standing::default();
+    request.extensions_mut().insert(standing.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut response = match tokio::spawn(next.run(request)).await {
@@ -47,6 +50,7 @@ pub(crate) async fn surround(State(app): State<App>, mut request: Request, next:
         }
     }
     let headers = response.headers_mut();
+    standing.write(headers, app.engine.now());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
     }

@@ -127,6 +127,8 @@ impl Pipeline {
         let arrived = instant();
         let (mut parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
+        // The headers go to the upstream; what the log tells of them is taken before.
+        let trace = parts.headers.get("traceparent").cloned();
         let mut seen = Seen::new(&self.shared.meters, arrived);
         let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
         let mut answer = match outcome {
@@ -144,7 +146,7 @@ impl Pipeline {
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             answer.headers_mut().insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
         }
-        seen.log(&parts, &request_id);
+        seen.log(trace.as_ref(), &request_id);
         answer
     }
 
@@ -496,13 +498,12 @@ impl Seen {
         self.meters.first_byte.observe(instant().duration_since(self.arrived));
     }
 
-    fn log(&self, parts: &Parts, request_id: &str) {
+    fn log(&self, trace: Option<&HeaderValue>, request_id: &str) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
         let account = self.key.as_ref().map(|key| (key.id, &key.account));
         let route = self.route.as_ref().and_then(|(policy, index)| policy.route(*index));
-        let trace = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
         tracing::debug!(
             request_id,
             key_id = account.map(|(key, _)| tracing::field::display(key)),
@@ -514,7 +515,7 @@ impl Seen {
             decision = self.ended.word(),
             status = self.status,
             latency_ms = millis(self.arrived),
-            traceparent = trace,
+            traceparent = trace.and_then(|value| value.to_str().ok()),
             "answered"
         );
     }

@@ -67,7 +67,11 @@ impl<'a> Context<'a> {
         };
         let mut failure = self.fail(code, sentence(&refusal.to_string()));
         failure.document.status = refusal.status().as_u16();
-        failure
+        match code {
+            // RFC 9110 section 15.5.6: a 405 says what is served, here anywhere at all.
+            Code::MethodNotAllowed => failure.header("allow", METHODS),
+            _ => failure,
+        }
     }
 
     /// A path that is known, but only with other methods.
@@ -444,3 +448,5 @@ pub fn rfc3339(at: Timestamp) -> String {
 /// From this wait on, clients are told not to try again by themselves: the official SDKs sleep for
 /// however long they are told, or hammer.
 const LONG_WAIT_S: i64 = 60;
+/// What may be asked of paths at all: anything but CONNECT and TRACE.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

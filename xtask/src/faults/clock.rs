@@ -12,7 +12,7 @@ use super::rig::{Rig, Weir};
 use crate::step::say;
 
 /// The wall clock steps by an hour both ways, by 30 days and to 1970, while the process runs and
-/// while it does not: no hold is lost or revived, no credit lost.
+/// while it does not: no hold is lost or revived, no credit lost, no window opened or frozen.
 pub(super) fn steps(plan: &Plan) -> anyhow::Result<()> {
     let library = library().context("libfaketime is missing: apt-get install faketime")?;
     let folder = scratch("clock", plan.seed)?;
@@ -37,10 +37,15 @@ pub(super) fn steps(plan: &Plan) -> anyhow::Result<()> {
     };
     let (short, gone, _long) = (made("10m")?, made("1d")?, made("60d")?);
     weir.operator("POST", &format!("holds/{gone}/void"), "{}")?;
-    for (name, shift) in SHIFTS {
+    let before = window(&rig, &weir)?;
+    for ((name, shift), looks) in SHIFTS.into_iter().zip(1..) {
         std::fs::write(&clock, format!("{shift}\n"))?;
         std::thread::sleep(LOOK);
-        check(&rig, &weir, &gone, &format!("while it runs: {name}"))?;
+        let when = format!("while it runs: {name}");
+        check(&rig, &weir, &gone, &when)?;
+        // Each round looks twice: the window neither ended nor moved, and counts on.
+        let now = window(&rig, &weir)?;
+        ensure!(now == (before.0 - 2 * looks, before.1), "{when}: {now:?} after {before:?}");
     }
     drop(weir);
     for (name, shift) in SHIFTS {
@@ -61,6 +66,16 @@ pub(super) fn steps(plan: &Plan) -> anyhow::Result<()> {
     drop(rig);
     std::fs::remove_dir_all(folder)?;
     Ok(())
+}
+
+/// What a call leaves of the limit on reads, and when its window ends.
+fn window(rig: &Rig, weir: &Weir) -> anyhow::Result<(u64, u64)> {
+    let reply = rig.look(weir);
+    let number = |name: &str| -> anyhow::Result<u64> {
+        let told = reply.header(name).with_context(|| format!("no {name}"))?;
+        Ok(told.parse()?)
+    };
+    Ok((number("x-ratelimit-remaining")?, number("x-ratelimit-reset")?))
 }
 
 fn check(rig: &Rig, weir: &Weir, gone: &str, when: &str) -> anyhow::Result<()> {

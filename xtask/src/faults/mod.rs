@@ -146,7 +146,7 @@ fn fresh_seed() -> u64 {
     u64::from(now.subsec_nanos()).wrapping_add(now.as_secs()) % 1_000_000
 }
 
-const EXPERIMENTS: [Experiment; 14] = [
+const EXPERIMENTS: [Experiment; 15] = [
     Experiment {
         name: "overspend",
         shows: "a balance for 500 calls and 1024 of them over 256 connections: 500 reach the upstream",
@@ -250,6 +250,14 @@ const EXPERIMENTS: [Experiment; 14] = [
         rounds: 1,
         brief: None,
         run: suite::reload,
+    },
+    Experiment {
+        name: "spending",
+        shows: "calls by tokens over 256 connections, streams at once, prices reloaded, Stripe, top-ups",
+        needs: &[],
+        rounds: 1,
+        brief: None,
+        run: suite::spending,
     },
     Experiment {
         name: "payments",

@@ -225,6 +225,7 @@ urls = ["http://UPSTREAM"]
 
 [plans.payg]
 billing = "wallet"
+limits = { read = "1000000000/day" }
 alerts = ["5.00"]
 
 [prices.call]

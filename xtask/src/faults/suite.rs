@@ -26,6 +26,11 @@ pub(super) fn reload(plan: &Plan) -> anyhow::Result<()> {
     tests(plan, "weir", "reload", &[])
 }
 
+/// Calls and streams by tokens at once, prices that change under them, payments, top-ups.
+pub(super) fn spending(plan: &Plan) -> anyhow::Result<()> {
+    tests(plan, "weir", "spending", &[])
+}
+
 /// The same payment five times at once and after a restart; refunds, disputes.
 pub(super) fn payments(plan: &Plan) -> anyhow::Result<()> {
     tests(plan, "weir-engine", "money::", &[])?;

@@ -90,8 +90,7 @@ pub(crate) async fn list(
 /// Shows an account.
 #[utoipa::path(get, path = "/accounts/{id}", tag = "accounts",
     params(("id" = String, Path, description = "The account's id.")),
-    responses((status = 200, description = "The account.", body = AccountShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The account.", body = AccountShape)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Id(id): Id<AccountId>,

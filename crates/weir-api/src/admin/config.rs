@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use weir_wire::error::Code;
 
 use crate::problem::Problem;
+use crate::request::read_body;
 use crate::settings::{App, ConfigControl};
 
 /// The configuration in force, without its secrets.
 #[utoipa::path(get, path = "/config", tag = "operations", responses(
-    (status = 200, description = "The configuration in force", body = Object)
+    (status = 200, description = "The configuration in force", body = Object),
+    (status = 409, description = "conflict")
 ))]
 pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
     asked(&app, |config| Ok(config.show())).await
@@ -22,13 +24,17 @@ pub(crate) async fn show(State(app): State<App>) -> Result<Response, Problem> {
 #[utoipa::path(post, path = "/config/diff", tag = "operations",
     request_body(content = String, content_type = "application/toml"),
     responses((status = 200, description = "What would change", body = Object)))]
-pub(crate) async fn diff(State(app): State<App>, text: String) -> Result<Response, Problem> {
+pub(crate) async fn diff(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let body = read_body(request).await?;
+    let text = String::from_utf8(body.to_vec())
+        .map_err(|_| Problem::new(Code::InvalidRequest, "The body is not UTF-8 text."))?;
     asked(&app, move |config| config.diff(&text)).await
 }
 
 /// Reads the configuration file again and puts it in force: all of it, or nothing.
 #[utoipa::path(post, path = "/config/reload", tag = "operations", responses(
-    (status = 200, description = "What changed", body = Object)
+    (status = 200, description = "What changed", body = Object),
+    (status = 400, description = "invalid_request")
 ))]
 pub(crate) async fn reload(State(app): State<App>) -> Result<Response, Problem> {
     asked(&app, |config| config.reload()).await

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use weir_wire::error::Code;
 
 use crate::answer::Shown;
@@ -17,7 +16,6 @@ use crate::shape::explain::{ExplanationShape, QuestionShape};
     responses((status = 200, description = "What would become of it.", body = ExplanationShape)))]
 pub(crate) async fn explain(
     State(app): State<App>,
-    headers: HeaderMap,
     Body(asked): Body<QuestionShape>,
 ) -> Result<Response, Problem> {
     let Some(explainer) = &app.settings.explainer else {
@@ -26,5 +24,5 @@ pub(crate) async fn explain(
     let question = asked.question(&app.engine)?;
     let explained = explainer.explain(&question);
     let shape = ExplanationShape::of(&explained, &question, &app.engine);
-    Ok(Shown::plain(shape).answer(&headers, app.engine.now()))
+    Ok(Shown::plain(shape).changed(app.engine.now()))
 }

@@ -109,7 +109,8 @@ impl HoldShape {
 /// Reserves credit for work that ends later.
 #[utoipa::path(post, path = "/accounts/{id}/holds", tag = "holds", request_body = NewHold,
     params(("id" = String, Path, description = "The account's id.")),
-    responses((status = 201, description = "It is reserved.", body = HoldShape)))]
+    responses((status = 201, description = "It is reserved.", body = HoldShape),
+              (status = 402, description = "insufficient_credits")))]
 pub(crate) async fn create(
     State(app): State<App>,
     Id(id): Id<AccountId>,

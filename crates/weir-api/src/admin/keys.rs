@@ -66,8 +66,7 @@ pub(crate) fn page(
 /// Shows a key, without its secret.
 #[utoipa::path(get, path = "/keys/{id}", tag = "keys",
     params(("id" = String, Path, description = "The key's id.")),
-    responses((status = 200, description = "The key.", body = KeyShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The key.", body = KeyShape)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Id(id): Id<KeyId>,

@@ -32,8 +32,10 @@ pub(crate) struct PaymentTaken {
 /// Takes a signed payment event: each event and each payment once. It needs no admin key: the
 /// signature in `Stripe-Signature` says who sends it.
 #[utoipa::path(post, path = "/payments/stripe", tag = "wallets", request_body = Object,
+    security(()),
     params(("Stripe-Signature" = String, Header, description = "`t=…,v1=…`")),
-    responses((status = 200, description = "It is taken.", body = PaymentTaken)))]
+    responses((status = 200, description = "It is taken.", body = PaymentTaken),
+              (status = 404, description = "not_found")))]
 pub(crate) async fn stripe(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let Some(secret) = app.settings.stripe_secret.clone() else {
         let detail =

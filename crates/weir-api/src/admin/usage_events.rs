@@ -13,7 +13,7 @@ use weir_engine::usage_events::{EventTaken, PricedBy, UsageEvent};
 
 use crate::answer::Shown;
 use crate::problem::Problem;
-use crate::request::Body;
+use crate::request::{Body, read_value};
 use crate::settings::App;
 use crate::time::parse_rfc3339;
 
@@ -107,7 +107,7 @@ pub(crate) struct UsageRefused {
 #[utoipa::path(post, path = "/usage-events", tag = "wallets", request_body = Vec<UsageEventShape>,
     responses((status = 200, description = "What became of each.", body = UsageTaken)))]
 pub(crate) async fn take(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let Body(told) = Body::<Value>::read(request).await?;
+    let told = read_value(request).await?;
     let (told, single) = match told {
         Value::Array(all) => (all, false),
         one => (vec![one], true),

@@ -25,8 +25,7 @@ use crate::shape::wallet::{
 /// Shows the wallet of an account.
 #[utoipa::path(get, path = "/accounts/{id}/wallet", tag = "wallets",
     params(("id" = String, Path, description = "The account's id.")),
-    responses((status = 200, description = "The wallet.", body = WalletShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The wallet.", body = WalletShape)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Id(id): Id<AccountId>,

@@ -55,8 +55,7 @@ pub(crate) async fn list_of_account(
 /// Shows a webhook, without its secret.
 #[utoipa::path(get, path = "/webhooks/{id}", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 200, description = "The webhook.", body = WebhookShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The webhook.", body = WebhookShape)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Id(id): Id<WebhookId>,

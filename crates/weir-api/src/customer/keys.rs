@@ -23,7 +23,8 @@ use crate::shape::key::{KeyShape, MadeKeyShape, NewKeyShape, Rotation};
 /// Makes a key of the account that may do no more than the one that asks: what is left out is as
 /// with that one. Its secret is shown in this answer and never again.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = NewKeyShape,
-    responses((status = 201, description = "It is made.", body = MadeKeyShape)))]
+    responses((status = 201, description = "It is made.", body = MadeKeyShape),
+              (status = 403, description = "insufficient_scope, forbidden")))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -43,7 +44,8 @@ pub(crate) async fn create(
 
 /// Lists the account's keys, oldest first, withdrawn ones included.
 #[utoipa::path(get, path = "/keys", tag = "keys", params(Paging),
-    responses((status = 200, description = "A page of them.", body = Page<KeyShape>)))]
+    responses((status = 200, description = "A page of them.", body = Page<KeyShape>),
+              (status = 403, description = "insufficient_scope, forbidden")))]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -57,7 +59,8 @@ pub(crate) async fn list(
 /// Makes a key that takes the place of another of the account, which stays valid for the overlap.
 #[utoipa::path(post, path = "/keys/{id}/rotate", tag = "keys", request_body = Rotation,
     params(("id" = String, Path, description = "The old key's id.")),
-    responses((status = 201, description = "The new key.", body = MadeKeyShape)))]
+    responses((status = 201, description = "The new key.", body = MadeKeyShape),
+              (status = 403, description = "insufficient_scope, forbidden")))]
 pub(crate) async fn rotate(
     State(app): State<App>,
     caller: Caller,
@@ -81,7 +84,8 @@ pub(crate) async fn rotate(
 /// Withdraws a key of the account at once.
 #[utoipa::path(delete, path = "/keys/{id}", tag = "keys",
     params(("id" = String, Path, description = "The key's id.")),
-    responses((status = 204, description = "It is withdrawn.")))]
+    responses((status = 204, description = "It is withdrawn."),
+              (status = 403, description = "insufficient_scope, forbidden")))]
 pub(crate) async fn revoke(
     State(app): State<App>,
     caller: Caller,

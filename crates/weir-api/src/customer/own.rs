@@ -45,8 +45,7 @@ pub(crate) struct OwnAccountShape {
 
 /// Shows the key that asks.
 #[utoipa::path(get, path = "/key", tag = "key",
-    responses((status = 200, description = "The key.", body = OwnKeyShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The key.", body = OwnKeyShape)))]
 pub(crate) async fn key(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     let now = app.engine.now();
     let record = caller.account().record.load();
@@ -62,8 +61,7 @@ pub(crate) async fn key(State(app): State<App>, caller: Caller, headers: HeaderM
 
 /// Shows where all limits stand that count calls of this key.
 #[utoipa::path(get, path = "/limits", tag = "limits",
-    responses((status = 200, description = "The limits.", body = LimitsShape),
-              (status = 304, description = "They are as the client knows them.")))]
+    responses((status = 200, description = "The limits.", body = LimitsShape)))]
 pub(crate) async fn limits(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     let views = app.engine.limits_of(caller.account(), Some(&caller.key));
     let limits = LimitsShape { limits: views.iter().map(LimitShape::of).collect() };
@@ -72,8 +70,7 @@ pub(crate) async fn limits(State(app): State<App>, caller: Caller, headers: Head
 
 /// Shows the wallet of the account.
 #[utoipa::path(get, path = "/wallet", tag = "wallet",
-    responses((status = 200, description = "The wallet.", body = WalletShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The wallet.", body = WalletShape)))]
 pub(crate) async fn wallet(
     State(app): State<App>,
     caller: Caller,

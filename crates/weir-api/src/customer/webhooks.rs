@@ -21,7 +21,8 @@ use crate::shape::webhook::{
 /// Makes a webhook: events of the account are posted there, signed.
 #[utoipa::path(post, path = "/webhooks", tag = "webhooks", request_body = NewWebhookShape,
     responses((status = 201, description = "It is made. The secret is shown now and never again.",
-               body = MadeWebhookShape)))]
+               body = MadeWebhookShape),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -47,8 +48,7 @@ pub(crate) async fn list(
 /// Shows a webhook, without its secret.
 #[utoipa::path(get, path = "/webhooks/{id}", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 200, description = "The webhook.", body = WebhookShape),
-              (status = 304, description = "It is as the client knows it.")))]
+    responses((status = 200, description = "The webhook.", body = WebhookShape)))]
 pub(crate) async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -64,7 +64,8 @@ pub(crate) async fn show(
 #[utoipa::path(patch, path = "/webhooks/{id}", tag = "webhooks", request_body = WebhookChange,
     params(("id" = String, Path, description = "The webhook's id."),
            ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
-    responses((status = 200, description = "The webhook as it is now.", body = WebhookShape)))]
+    responses((status = 200, description = "The webhook as it is now.", body = WebhookShape),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn change(
     State(app): State<App>,
     caller: Caller,
@@ -81,7 +82,8 @@ pub(crate) async fn change(
 #[utoipa::path(delete, path = "/webhooks/{id}", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id."),
            ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
-    responses((status = 204, description = "It is removed.")))]
+    responses((status = 204, description = "It is removed."),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn remove(
     State(app): State<App>,
     caller: Caller,
@@ -98,7 +100,8 @@ pub(crate) async fn remove(
 #[utoipa::path(post, path = "/webhooks/{id}/rotate-secret", tag = "webhooks",
     request_body = SecretRotation, params(("id" = String, Path, description = "The webhook's id.")),
     responses((status = 200, description = "The new secret is shown now and never again.",
-               body = MadeWebhookShape)))]
+               body = MadeWebhookShape),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn rotate(
     State(app): State<App>,
     caller: Caller,
@@ -113,7 +116,8 @@ pub(crate) async fn rotate(
 /// Sends a test to a webhook, and to no other.
 #[utoipa::path(post, path = "/webhooks/{id}/test", tag = "webhooks",
     params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 202, description = "It is on its way.", body = Tested)))]
+    responses((status = 202, description = "It is on its way.", body = Tested),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn test(
     State(app): State<App>,
     caller: Caller,
@@ -127,7 +131,8 @@ pub(crate) async fn test(
 /// Delivers one event, or those of a time, again.
 #[utoipa::path(post, path = "/webhooks/{id}/replay", tag = "webhooks",
     request_body = ReplayShape, params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 202, description = "They are on their way.", body = Replayed)))]
+    responses((status = 202, description = "They are on their way.", body = Replayed),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn replay(
     State(app): State<App>,
     caller: Caller,

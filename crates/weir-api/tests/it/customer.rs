@@ -183,3 +183,35 @@ async fn guesses_from_one_address_are_bounded_and_its_valid_keys_still_work() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     ask(&secret).await.expect(200);
 }
+
+#[tokio::test]
+async fn answers_tell_the_keys_own_allowance_and_one_that_is_used_up_says_when_it_goes_on() {
+    let api = Api::start();
+    let account = api.account("free").await;
+    let (_, secret) = api.key(&account, "read").await;
+    let first = api.own(&secret, "/key").await.expect(200);
+    assert_eq!(first.header("x-ratelimit-limit"), "50");
+    assert_eq!(first.header("x-ratelimit-window"), "1");
+    assert_eq!(first.header("ratelimit-policy"), "\"customer-api\";q=50;w=1");
+    assert!(first.header("x-ratelimit-reset").parse::<u64>().is_ok());
+    let mut refused = first;
+    for _ in 0..10_000 {
+        refused = api.own(&secret, "/key").await;
+        if refused.status != 200 {
+            break;
+        }
+    }
+    let refused = refused.expect_error(429, "rate_limit_exceeded");
+    assert_eq!(refused.header("x-ratelimit-remaining"), "0");
+    assert!(refused.header("ratelimit").starts_with("\"customer-api\";r=0;t="), "{refused:?}");
+    assert_eq!(refused.header("retry-after"), "1");
+    let wait: u64 = refused.header("retry-after-ms").parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(refused.body["violated-policies"], json!(["customer-api"]));
+    assert_eq!(refused.body["limit"]["name"], "customer-api");
+    assert_eq!(refused.body["limit"]["remaining"], 0);
+    let limits = api.get(&format!("/accounts/{account}/limits")).await.expect(200);
+    assert!(!limits.headers.contains_key("x-ratelimit-limit"), "the operator has no allowance");
+    let unknown = api.own("weir_r_nonsense", "/key").await;
+    assert!(!unknown.headers.contains_key("x-ratelimit-limit"));
+}

@@ -100,3 +100,28 @@ async fn every_code_has_a_page_for_people_and_programs() {
     let unknown = call(&api.customer, "GET", "/weir/errors/none", &[], Value::Null).await;
     unknown.expect_error(404, "not_found");
 }
+
+/// RFC 9110, section 13.2.1.
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told_before_its_preconditions() {
+    let api = Api::start();
+    let path = format!("/accounts/{}", api.account("free").await);
+    let tag = [("if-match", "nonsense")];
+    let wrong = api.admin_with("PATCH", &path, &tag, json!({"nme": "x"})).await;
+    wrong.expect_error(400, "invalid_request");
+    let right = api.admin_with("PATCH", &path, &tag, json!({"name": "x"})).await;
+    right.expect_error(412, "precondition_failed");
+    assert_eq!(api.get(&path).await.expect(200).body["name"], "Acme");
+}
+
+/// Readers of JSON take an array for the members of a struct in their order.
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let api = Api::start();
+    let made = api.admin("POST", "/accounts", json!(["Acme", "free"])).await;
+    made.expect_error(400, "invalid_request");
+    let event = json!([["1.0", "id", "source", "type", "acme"]]);
+    let taken = api.admin("POST", "/usage-events", event).await.expect(200);
+    assert_eq!(taken.body["data"][0]["status"], "refused");
+    assert_eq!(api.get("/accounts").await.expect(200).body["data"], json!([]));
+}

@@ -10,6 +10,7 @@
 mod accounts;
 mod boosts;
 mod customer;
+mod declared;
 mod errors;
 mod increases;
 mod keys;

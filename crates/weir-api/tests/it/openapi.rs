@@ -35,9 +35,14 @@ fn every_operation_says_who_may_call_it_and_what_an_error_looks_like() {
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 assert!(operation["security"].is_array(), "{method} {path}");
-                let error = &operation["responses"]["default"]["content"];
-                let error = &error["application/problem+json"]["schema"]["$ref"];
-                assert_eq!(error, "#/components/schemas/Error", "{method} {path}");
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.contains_key("500"), "{method} {path}");
+                for (status, response) in responses {
+                    let error = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                    let is_error = status.parse::<u16>().unwrap() >= 400;
+                    let said = (error == "#/components/schemas/Error", is_error);
+                    assert_eq!(said.0, said.1, "{method} {path} {status}");
+                }
                 let name = operation["operationId"].as_str().unwrap().to_owned();
                 assert!(names.insert(name), "{method} {path} has the name of another");
             }

@@ -27,6 +27,8 @@ use weir_engine::ticket::Outcome;
 use weir_engine::zone;
 use weir_wire::error::Links;
 
+use crate::declared;
+
 /// The operator's key in all tests.
 pub(crate) const ADMIN_KEY: &str = "weir_admin_test";
 
@@ -206,11 +208,13 @@ pub(crate) async fn call(
 
 /// Sends a request as it is.
 pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let (method, target) = (request.method().to_string(), request.uri().to_string());
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let body = serde_json::from_str(&text).unwrap_or_default();
+    declared::check(&method, &target, parts.status.as_u16(), &body);
     Answer { status: parts.status, headers: parts.headers, text, body }
 }
 

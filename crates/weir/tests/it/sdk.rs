@@ -26,7 +26,7 @@ pub(crate) fn place(what: &str) -> Option<PathBuf> {
 
 /// Runs a script to its end; gives back what it printed.
 #[track_caller]
-fn run(command: &mut Command, variables: &[(&str, String)]) -> String {
+pub(crate) fn run(command: &mut Command, variables: &[(&str, String)]) -> String {
     let done = command.envs(variables.iter().cloned()).output().expect("the interpreter is there");
     let told = String::from_utf8_lossy(&done.stderr);
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -34,7 +34,7 @@ fn run(command: &mut Command, variables: &[(&str, String)]) -> String {
     said
 }
 
-fn script(name: &str) -> PathBuf {
+pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("sdk").join(name)
 }
 

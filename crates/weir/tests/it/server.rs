@@ -153,7 +153,7 @@ impl Weir {
         let folder = tempfile::tempdir().expect("a folder");
         let keys = seed(&folder.path().join("store"), wishes);
         std::fs::write(folder.path().join("weir.toml"), config).expect("written");
-        let process = serve(folder.path());
+        let process = serve(folder.path(), &[]);
         let (data, admin) = (process.address("data plane"), process.address("admin API"));
         Self { process, data, admin, keys, folder }
     }
@@ -166,7 +166,12 @@ impl Weir {
 
     /// Serves again after [`Self::stop`].
     pub(crate) fn serve_again(&mut self) {
-        self.process = serve(self.folder.path());
+        self.serve_again_with(&[]);
+    }
+
+    /// Serves again after [`Self::stop`] with more in its environment.
+    pub(crate) fn serve_again_with(&mut self, environment: &[(&str, &str)]) {
+        self.process = serve(self.folder.path(), environment);
         self.data = self.process.address("data plane");
         self.admin = self.process.address("admin API");
     }
@@ -231,8 +236,9 @@ fn complete(config: &str) -> String {
     )
 }
 
-fn serve(folder: &Path) -> Process {
+fn serve(folder: &Path, environment: &[(&str, &str)]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.envs(environment.iter().copied());
     command.current_dir(folder).args(["serve", "--config", "weir.toml"]);
     Process::start(&mut command, &folder.join("stderr.log"), "admin API")
 }
