@@ -68,13 +68,14 @@ pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
     within(PATIENCE, what, holds);
 }
 
-/// Waits for at most so long until something is so.
+/// Waits for at most so long until something is so; asks forty times a second, less often than the
+/// customer API allows a key.
 #[track_caller]
 pub(crate) fn within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < patience, "still not after {patience:?}: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(25));
     }
 }
 
