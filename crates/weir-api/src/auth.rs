@@ -37,7 +37,7 @@ impl Caller {
     }
 
     /// As whom changes are written down.
-    pub(crate) fn actor(&self) -> Actor {
+    fn actor(&self) -> Actor {
         Actor { name: self.key.id.to_string(), request_id: self.request_id.clone() }
     }
 }
@@ -57,6 +57,23 @@ pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: N
             acting(Actor { name, request_id }, next.run(request)).await
         }
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Writes down as a customer's whatever their request changes.
+pub(crate) async fn as_caller(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let caller = match identify(&mut parts, &app) {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let answer = next.run(Request::from_parts(parts, body));
+    match caller {
+        Some(caller) => acting(caller.actor(), answer).await,
+        None => answer.await,
     }
 }
 

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use weir_engine::engine::Engine;
 
 use crate::settings::{ApiSettings, App};
-use crate::{admin, document, repeat, shell};
+use crate::{admin, auth, document, repeat, shell};
 
 /// Everything below the API's prefix on the data plane's listener.
 pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
@@ -31,6 +31,7 @@ pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
         .route(&format!("{prefix}/v1/openapi.json"), document::served(document))
         .route(&format!("{prefix}/healthz"), get(admin::healthz))
         .route(&format!("{prefix}/errors/{{code}}"), get(pages::error_page))
+        .route_layer(from_fn_with_state(app.clone(), auth::as_caller))
         .layer(from_fn_with_state(app.clone(), repeat::once_each))
         .layer(from_fn_with_state(app.clone(), shell::surround));
     routes.with_state(app)

@@ -107,7 +107,7 @@ impl Engine {
     }
 }
 
-/// Of two objects only the members that differ; digests of secrets are left out.
+/// Of two objects only the members that differ; secrets and their digests are left out.
 fn difference(before: Value, after: Value) -> (Value, Value) {
     let (mut before, mut after) = match (before, after) {
         (Value::Object(before), Value::Object(after)) => (before, after),
@@ -133,7 +133,8 @@ fn without_noise(value: Value) -> Value {
 
 const KIND: &str = "audit";
 /// Members that say nothing about a change, or that nobody is to read.
-const NOISE: [&str; 4] = ["digest", "revision", "updated_at_us", "created_at_us"];
+const NOISE: [&str; 6] =
+    ["digest", "secret", "previous", "revision", "updated_at_us", "created_at_us"];
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use weir_store::op::{Delete, Expected, Op, Put, Urgency};
 use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::event::event;
+use crate::trail::Change;
 use crate::webhook::{PreviousSecret, SigningSecret, Webhook, WebhookRecord, WebhookStatus};
 
 /// What a new webhook shall be. Whether its URL may be posted to is checked by whoever posts.
@@ -64,8 +65,9 @@ impl Engine {
         record.check()?;
         let id = WebhookId(self.next_id());
         let webhook = Webhook { id, account: new.account, record };
-        let put = self.put_webhook(&webhook)?;
-        self.journal.commit(Urgency::Fresh, vec![put]).await?;
+        let mut ops = vec![self.put_webhook(&webhook)?];
+        ops.extend(self.written_down("webhook.created", id, None, Some(&webhook))?);
+        self.journal.commit(Urgency::Fresh, ops).await?;
         Ok(self.webhooks.put(webhook))
     }
 
@@ -80,6 +82,16 @@ impl Engine {
         revision: Option<u64>,
         change: impl FnOnce(&mut WebhookRecord) -> Result<(), ChangeError>,
     ) -> Result<Arc<Webhook>, ChangeError> {
+        self.rewrite_webhook("webhook.changed", id, revision, change).await
+    }
+
+    async fn rewrite_webhook(
+        &self,
+        action: &str,
+        id: WebhookId,
+        revision: Option<u64>,
+        change: impl FnOnce(&mut WebhookRecord) -> Result<(), ChangeError>,
+    ) -> Result<Arc<Webhook>, ChangeError> {
         let _turn = self.changes.lock().await;
         let before = self.webhook(id).ok_or(ChangeError::NotFound)?;
         if revision.is_some_and(|revision| revision != before.record.revision) {
@@ -90,8 +102,9 @@ impl Engine {
         webhook.record.check()?;
         webhook.record.revision += 1;
         webhook.record.updated_at_us = self.now().micros();
-        let put = self.put_webhook(&webhook)?;
-        self.journal.commit(Urgency::Fresh, vec![put]).await?;
+        let mut ops = vec![self.put_webhook(&webhook)?];
+        ops.extend(self.written_down(action, id, Some(&before), Some(&webhook))?);
+        self.journal.commit(Urgency::Fresh, ops).await?;
         Ok(self.webhooks.put(webhook))
     }
 
@@ -112,7 +125,7 @@ impl Engine {
             record.previous = Some(PreviousSecret { secret, until_us });
             Ok(())
         };
-        self.change_webhook(id, None, rotate).await
+        self.rewrite_webhook("webhook.secret_rotated", id, None, rotate).await
     }
 
     /// Switches a webhook off because of its receiver, and tells `webhook.disabled`. One that is
@@ -162,10 +175,29 @@ impl Engine {
         if revision.is_some_and(|revision| revision != webhook.record.revision) {
             return Err(ChangeError::Stale);
         }
-        self.journal.commit(Urgency::Fresh, vec![delete_webhook(id)]).await?;
+        let mut ops = vec![delete_webhook(id)];
+        ops.extend(self.written_down("webhook.deleted", id, Some(&webhook), None)?);
+        self.journal.commit(Urgency::Fresh, ops).await?;
         self.webhooks.remove(id);
         self.webhooks.nudge(id);
         Ok(())
+    }
+
+    fn written_down(
+        &self,
+        action: &str,
+        id: WebhookId,
+        before: Option<&Webhook>,
+        after: Option<&Webhook>,
+    ) -> Result<Option<Op>, ChangeError> {
+        let record = |webhook: &Webhook| serde_json::to_value(&webhook.record);
+        Ok(self.audit(Change {
+            action,
+            subject: id.to_string(),
+            account: before.or(after).and_then(|webhook| webhook.account),
+            before: before.map(record).transpose()?.unwrap_or_default(),
+            after: after.map(record).transpose()?.unwrap_or_default(),
+        }))
     }
 
     fn put_webhook(&self, webhook: &Webhook) -> Result<Op, ChangeError> {

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
-use weir_engine::trail::acting;
 
 use crate::admin::increases_page;
 use crate::answer::Page;
@@ -23,8 +22,7 @@ pub(crate) async fn create(
     Body(new): Body<NewIncreaseShape>,
 ) -> Result<Response, Problem> {
     let wanted = new.wanted()?;
-    let asked = app.engine.request_increase(caller.account(), wanted);
-    let increase = acting(caller.actor(), asked).await?;
+    let increase = app.engine.request_increase(caller.account(), wanted).await?;
     let location = format!("{}/v1/limit-increases", app.settings.api_prefix);
     Ok(IncreaseShape::shown(&increase).created(&location, app.engine.now()))
 }

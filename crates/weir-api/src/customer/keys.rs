@@ -9,7 +9,6 @@ use weir_core::key::{Key, KeyType, Urgency};
 use weir_core::time::Timestamp;
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::keys::NewKey;
-use weir_engine::trail::acting;
 use weir_wire::error::Code;
 
 use crate::admin::{keys_page, overlap, shown_once};
@@ -37,8 +36,7 @@ pub(crate) async fn create(
         let detail = format!("The account has {KEYS_MAX} keys already, which is the most.");
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let made = app.engine.create_key(caller.account().id, wanted);
-    let made = acting(caller.actor(), made).await?;
+    let made = app.engine.create_key(caller.account().id, wanted).await?;
     Ok(shown_once(&app, made, &format!("{}/v1/keys", app.settings.api_prefix)))
 }
 
@@ -77,7 +75,7 @@ pub(crate) async fn rotate(
     }
     // Its new secret would be in the hands of whoever holds this key.
     is_no_stronger(&key.state.load().key, &mine.key)?;
-    let made = acting(caller.actor(), app.engine.rotate_key(id, overlap)).await?;
+    let made = app.engine.rotate_key(id, overlap).await?;
     Ok(shown_once(&app, made, &format!("{}/v1/keys", app.settings.api_prefix)))
 }
 
@@ -93,7 +91,7 @@ pub(crate) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     may_manage(&caller)?;
     own_key(&app, &caller, id)?;
-    acting(caller.actor(), app.engine.revoke_key(id, None)).await?;
+    app.engine.revoke_key(id, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -48,6 +48,30 @@ async fn every_change_is_written_down_with_who_and_what() {
 }
 
 #[tokio::test]
+async fn a_customers_webhook_is_written_down_as_theirs() {
+    let api = Api::start();
+    let account = api.account("free").await;
+    let (key, secret) = api.key(&account, "read_write").await;
+    let new = json!({"url": "https://example.com/hook", "events": ["wallet.low"]});
+    let made = api.own_with(&secret, "POST", "/webhooks", &[], new).await.expect(201);
+    let path = format!("/webhooks/{}", made.body["id"].as_str().unwrap());
+    let change = json!({"description": "new"});
+    api.own_with(&secret, "PATCH", &path, &[], change).await.expect(200);
+    api.own_with(&secret, "DELETE", &path, &[], Value::Null).await.expect(204);
+
+    let audit = api.get(&format!("/audit?account_id={account}&limit=3")).await.expect(200);
+    let changes = audit.body["data"].as_array().unwrap();
+    let told: Vec<_> = changes.iter().map(|it| (&it["action"], &it["actor"])).collect();
+    let (deleted, changed, created) =
+        (json!("webhook.deleted"), json!("webhook.changed"), json!("webhook.created"));
+    let key = json!(key);
+    assert_eq!(told, [(&deleted, &key), (&changed, &key), (&created, &key)]);
+    assert_eq!(changes[1]["after"], json!({"description": "new"}));
+    let signing = made.body["secret"].as_str().unwrap();
+    assert!(!audit.text.contains(signing.trim_start_matches("whsec_")), "{}", audit.text);
+}
+
+#[tokio::test]
 async fn what_a_customer_changes_is_written_down_as_theirs() {
     let api = Api::start();
     let account = api.account("free").await;
