@@ -139,11 +139,6 @@ impl RoutePattern {
     pub fn only_reads(&self) -> bool {
         !self.methods.is_empty() && self.methods.iter().all(|method| is_safe(method))
     }
-
-    /// Whether it names no method.
-    pub fn any_method(&self) -> bool {
-        self.methods.is_empty()
-    }
 }
 
 impl fmt::Display for RoutePattern {

@@ -222,11 +222,6 @@ impl Engine {
         self.watchers.watch()
     }
 
-    /// How many charged streams are running.
-    pub fn running_streams(&self) -> usize {
-        self.running.count()
-    }
-
     /// What is counted for the operator's metrics.
     pub fn meters(&self) -> &Meters {
         &self.meters

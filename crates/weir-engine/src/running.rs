@@ -76,8 +76,4 @@ impl RunningCalls {
             write(fresh);
         }
     }
-
-    pub(crate) fn count(&self) -> usize {
-        self.0.lock().len()
-    }
 }

@@ -208,11 +208,6 @@ impl Ticket {
         }
     }
 
-    /// Whether it was made under an idempotency key, so that its answer is to be kept.
-    pub fn is_claimed(&self) -> bool {
-        self.open().claim.is_some()
-    }
-
     /// Says how the answer is made that is kept if the call is charged as a whole.
     pub fn keep(&mut self, keep: Keep) {
         if let Some(open) = self.0.as_deref_mut() {
