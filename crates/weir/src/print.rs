@@ -45,8 +45,15 @@ pub(crate) fn one(resource: &Value, json: bool) -> io::Result<()> {
     };
     let width = members.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in members {
-        if !value.is_null() {
-            writeln!(out, "{name:width$}  {}", cell(Some(value)))?;
+        let parts = match value {
+            Value::Null => continue,
+            // A list of objects: a line for each.
+            Value::Array(parts) if parts.iter().any(Value::is_object) => &parts[..],
+            one => std::slice::from_ref(one),
+        };
+        for (place, part) in parts.iter().enumerate() {
+            let label = if place == 0 { name } else { "" };
+            writeln!(out, "{label:width$}  {}", cell(Some(part)))?;
         }
     }
     Ok(())
@@ -59,6 +66,28 @@ fn cell(value: Option<&Value>) -> String {
         Some(Value::Array(items)) if items.iter().all(|item| !item.is_object()) => {
             items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(", ")
         }
+        Some(Value::Object(members)) if !members.is_empty() => {
+            let said = members.iter().filter(|(_, value)| !value.is_null());
+            said.map(|(name, value)| format!("{name} {}", cell(Some(value))))
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_told_by_its_members_and_what_is_not_set_is_left_out() {
+        let grant = json!({"category": "paid", "expires_at": null, "remaining": "5.00"});
+        assert_eq!(cell(Some(&grant)), "category paid, remaining 5.00");
+        assert_eq!(cell(Some(&json!({}))), "{}");
+        assert_eq!(cell(Some(&json!(["a", 1]))), "a, 1");
+        assert_eq!(cell(None), "-");
     }
 }

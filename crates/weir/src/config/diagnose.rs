@@ -85,7 +85,7 @@ impl Rejected {
         let told = self.words().into_iter().map(|problem| {
             let ProblemWords { file, line, column, path, message, hint } = problem;
             let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("{file}:{line}:{column}: {path}{message}{hint}\n")
         });
         told.collect()

@@ -19,7 +19,7 @@ pub(crate) struct ServerSettings {
     pub(crate) front: FrontSettings,
     /// What the front shows to clients, where it speaks TLS.
     pub(crate) certificate: Option<Certificate>,
-    /// Admin API, dashboard, metrics, health.
+    /// Admin API, metrics, health.
     pub(crate) admin_listen: SocketAddr,
     /// How customers reach the front, without a slash at its end.
     pub(crate) public_url: Option<String>,
