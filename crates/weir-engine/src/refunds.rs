@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use weir_core::id::{AccountId, Seq};
 use weir_core::ledger::{Entry, EntryKind, Terms};
 use weir_core::money::Nano;
@@ -18,6 +19,7 @@ use crate::change::ChangeError;
 use crate::credit::Posted;
 use crate::engine::Engine;
 use crate::idempotency::Answering;
+use crate::trail::Change;
 
 /// A charge to be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +115,7 @@ impl Engine {
         let wallet = &mut live.account.wallet;
         let postings = wallet.refund(left, amount, now, &mut || turn.seq()).map_err(refused)?;
         let policy = self.policy.load().number();
-        let mut ops = Vec::with_capacity(postings.len() + 2);
+        let mut ops = Vec::with_capacity(postings.len() + 3);
         for posting in postings {
             record.entries.push(posting.seq.0);
             live.last_entry = posting.seq;
@@ -134,6 +136,16 @@ impl Engine {
         let (balance, available) = (wallet.balance(), wallet.available(now));
         let posted = Posted { entry: live.last_entry, balance, available };
         let reserved = live.account.wallet.restore_hold(amount, now);
+        ops.extend(self.audit(Change {
+            action: "wallet.refunded",
+            subject: posted.entry.to_string(),
+            account: Some(cell.id),
+            before: Value::Null,
+            after: serde_json::json!({
+                "charge": charge.to_string(), "amount": amount.to_string(),
+                "balance": balance.to_string(), "note": reason,
+            }),
+        }));
         ops.extend(answering.map(|answering| answering.of(&posted)));
         Ok((turn.commit(Urgency::Fresh, ops), posted, reserved))
     }

@@ -48,6 +48,29 @@ async fn every_change_is_written_down_with_who_and_what() {
 }
 
 #[tokio::test]
+async fn a_refund_is_written_down_with_its_charge_and_reason() {
+    let api = Api::start();
+    let account = api.account("payg").await;
+    let (_, secret) = api.key(&account, "read_write").await;
+    let wallet = format!("/accounts/{account}/wallet");
+    let top_up = json!({"amount": "5.00"});
+    api.admin("POST", &format!("{wallet}/top-ups"), top_up).await.expect(201);
+    api.chat(&secret, 10).await;
+    let entries = api.get(&format!("{wallet}/entries?limit=1")).await.expect(200);
+    let charge = &entries.body["data"][0];
+    assert_eq!(charge["kind"], "charge");
+    let refund = json!({"entry_id": charge["id"], "reason": "a broken answer"});
+    let posted = api.admin("POST", &format!("{wallet}/refunds"), refund).await.expect(201);
+
+    let audit = api.get(&format!("/audit?account_id={account}&limit=1")).await.expect(200);
+    let change = &audit.body["data"][0];
+    assert_eq!((&change["action"], &change["actor"]), (&json!("wallet.refunded"), &json!("admin")));
+    assert_eq!(change["after"]["charge"], charge["id"]);
+    assert_eq!(change["after"]["balance"], posted.body["balance"]);
+    assert_eq!(change["after"]["note"], "a broken answer");
+}
+
+#[tokio::test]
 async fn a_customers_webhook_is_written_down_as_theirs() {
     let api = Api::start();
     let account = api.account("free").await;
