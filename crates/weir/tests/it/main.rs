@@ -54,6 +54,7 @@ mod reload;
 mod restart;
 mod schema;
 mod sdk;
+mod secrets;
 mod spending;
 mod startup;
 mod tls;
