@@ -52,6 +52,8 @@ pub struct Tallied {
     pub produced: Usage,
     /// [`Flags::IMPLAUSIBLE`], [`Flags::ESTIMATED`] or nothing.
     pub flags: Flags,
+    /// How many bytes of the answer's body there were.
+    pub body_bytes: u64,
     /// Whether the stream came to its end; always false for a body.
     pub terminal_seen: bool,
     /// Whether the upstream told of an error inside its response.
@@ -192,6 +194,7 @@ impl Tally {
             usage,
             produced,
             flags,
+            body_bytes: self.body_bytes,
             terminal_seen: self.seen.terminal,
             error_seen: self.seen.error,
         }
