@@ -48,6 +48,7 @@ mod mission;
 mod polling;
 mod promises;
 mod queue;
+mod quickstart;
 mod recorder;
 mod reload;
 mod restart;
