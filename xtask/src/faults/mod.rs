@@ -3,6 +3,7 @@
 
 mod plan;
 
+mod line;
 mod wire;
 
 mod rig;
@@ -13,6 +14,7 @@ mod kill;
 
 mod clock;
 mod disk;
+mod reloads;
 mod suite;
 mod sums;
 mod syscalls;
@@ -146,7 +148,7 @@ fn fresh_seed() -> u64 {
     u64::from(now.subsec_nanos()).wrapping_add(now.as_secs()) % 1_000_000
 }
 
-const EXPERIMENTS: [Experiment; 15] = [
+const EXPERIMENTS: [Experiment; 16] = [
     Experiment {
         name: "overspend",
         shows: "a balance for 500 calls and 1024 of them over 256 connections: 500 reach the upstream",
@@ -218,6 +220,14 @@ const EXPERIMENTS: [Experiment; 15] = [
         rounds: 20,
         brief: Some(5),
         run: sums::swing,
+    },
+    Experiment {
+        name: "reloads",
+        shows: "the configuration changes under load by signal, API and file: no failed call, no lost count, no leak",
+        needs: &[],
+        rounds: 1_000,
+        brief: Some(50),
+        run: reloads::under_load,
     },
     Experiment {
         name: "simulation",

@@ -45,6 +45,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod packaging;
 mod polling;
 mod promises;
 mod queue;
