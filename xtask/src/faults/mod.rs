@@ -3,6 +3,7 @@
 
 mod plan;
 
+mod line;
 mod wire;
 
 mod rig;
@@ -14,7 +15,8 @@ mod kill;
 mod clock;
 mod disk;
 mod payments;
-mod reload;
+mod reloads;
+mod repricing;
 mod suite;
 mod sums;
 mod syscalls;
@@ -154,7 +156,7 @@ fn fresh_seed() -> u64 {
     u64::from(now.subsec_nanos()).wrapping_add(now.as_secs()) % 1_000_000
 }
 
-const EXPERIMENTS: [Experiment; 16] = [
+const EXPERIMENTS: [Experiment; 17] = [
     Experiment {
         name: "overspend",
         shows: "a balance for 500 calls and 1024 of them over 256 connections: 500 reach the upstream",
@@ -252,12 +254,12 @@ const EXPERIMENTS: [Experiment; 16] = [
         run: payments::in_any_order,
     },
     Experiment {
-        name: "reload",
+        name: "repricing",
         shows: "prices change twelve times in each round under load: totals are those of the records",
         needs: &[],
         rounds: 1,
         brief: Some(1),
-        run: reload::under_load,
+        run: repricing::under_load,
     },
     Experiment {
         name: "spending",
@@ -266,6 +268,14 @@ const EXPERIMENTS: [Experiment; 16] = [
         rounds: 2,
         brief: Some(1),
         run: spending::at_once,
+    },
+    Experiment {
+        name: "reloads",
+        shows: "the configuration changes under load by signal, API and file: no failed call, no lost count, no leak",
+        needs: &[],
+        rounds: 1_000,
+        brief: Some(50),
+        run: reloads::under_load,
     },
     Experiment {
         name: "simulation",

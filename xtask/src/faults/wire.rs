@@ -22,6 +22,12 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
+    /// The sum of the lines of this metric.
+    pub(super) fn sum(&self, metric: &str) -> u64 {
+        let lines = self.body.lines().filter(|line| line.starts_with(metric));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// A header's value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head

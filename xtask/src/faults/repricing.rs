@@ -20,7 +20,7 @@ use crate::step::say;
 /// under a policy by the same, and together they are what the balance has lost.
 pub(super) fn under_load(plan: &Plan) -> anyhow::Result<()> {
     for round in plan.from..plan.from + plan.rounds {
-        let folder = scratch("reload", plan.seed + round)?;
+        let folder = scratch("repricing", plan.seed + round)?;
         let mut draw = Draw::new(plan.seed + (round << 8));
         let mut published = vec![price(&mut draw, 0)];
         let rig = Rig::selling(&plan.binary, folder.clone(), "1000000", &config(published[0]))?;
