@@ -82,12 +82,10 @@ pub(crate) struct UsageDb {
 }
 
 impl Pending {
-    pub(crate) fn window(&self, key: WindowKey, state: Option<WindowState>) {
-        self.state.lock().windows.insert(key, state);
-    }
-
-    pub(crate) fn windows(&self, windows: impl IntoIterator<Item = (WindowKey, WindowState)>) {
-        let windows = windows.into_iter().map(|(key, state)| (key, Some(state)));
+    pub(crate) fn windows(
+        &self,
+        windows: impl IntoIterator<Item = (WindowKey, Option<WindowState>)>,
+    ) {
         self.state.lock().windows.extend(windows);
     }
 

@@ -187,7 +187,7 @@ impl Tally {
         if self.seen.implausible {
             flags = flags.and(Flags::IMPLAUSIBLE);
         }
-        if usage.is_some() && (self.seen.output_pending || self.seen.unreported().output() > 0) {
+        if usage.is_some() && self.seen.is_completed() {
             flags = flags.and(Flags::ESTIMATED);
         }
         Tallied {

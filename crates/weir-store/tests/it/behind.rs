@@ -205,11 +205,13 @@ fn windows_come_back_as_they_were_last_handed_in() {
         name: name.into(),
     };
     let state = |a, ends_at| WindowState { a, b: -1, c: 3, ends_at: Timestamp::from_secs(ends_at) };
-    store.windows([(key("ai", None), state(1, 10)), (key("ai", Some(2)), state(2, 20))]);
+    let some = |a, ends_at| Some(state(a, ends_at));
+    store.windows([(key("ai", None), some(1, 10)), (key("ai", Some(2)), some(2, 20))]);
     store.flush();
-    store.windows([(key("ai", None), state(5, 30)), (key("all", None), state(6, 40))]);
+    store.windows([(key("ai", None), None), (key("all", None), some(6, 40))]);
+    store.windows([(key("ai", None), some(5, 30))]);
     store.flush();
-    store.drop_window(key("all", None));
+    store.windows([(key("all", None), None)]);
     store.forget(Forget::Windows(Timestamp::from_secs(20)));
     drop(store);
     let (_store, loaded) = open(dir.path());
