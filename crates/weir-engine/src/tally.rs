@@ -64,6 +64,33 @@ impl Tallies {
         add(&mut self.0[shard].lock(), call);
     }
 
+    /// Counts work that was metered elsewhere and is not charged: it was no request.
+    pub(crate) fn count_work(
+        &self,
+        account: AccountId,
+        policy: &Policy,
+        model: &str,
+        usage: &Usage,
+        at: Timestamp,
+    ) {
+        let key = TallyKey {
+            account,
+            key: KeyId::default(),
+            minute: at.micros().div_euclid(MINUTE_US),
+            policy: policy.number(),
+            route: NO_ROUTE,
+            model: model.into(),
+            status: 200,
+        };
+        let counters = Counters {
+            input_tokens: signed(usage.input()),
+            output_tokens: signed(usage.output()),
+            ..Counters::default()
+        };
+        let shard = usize::try_from(account.0).unwrap_or(0) % SHARDS;
+        self.0[shard].lock().entry(key).or_default().add(&counters);
+    }
+
     pub(crate) fn take(&self) -> Sums {
         let mut all = Sums::new();
         for shard in &self.0 {
@@ -97,7 +124,6 @@ pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
     let key = entry.call.as_deref().and_then(|call| call.key);
     let usage = entry.call.as_deref().map_or(Usage::NONE, |call| call.usage);
     let is_debt = entry.kind == EntryKind::Debt;
-    let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
     // Debt is the second entry of a call that its charge has counted already.
     let counters = Counters { charged: -entry.amount, ..Counters::default() };
     let counters = if is_debt {
@@ -106,18 +132,25 @@ pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
         Counters {
             // Work that was metered elsewhere is charged, and was no request.
             requests: i64::from(key.is_some()),
-            input_tokens: tokens(usage.input()),
-            output_tokens: tokens(usage.output()),
+            input_tokens: signed(usage.input()),
+            output_tokens: signed(usage.output()),
             ..counters
         }
     };
     sums.entry(tally_of(policy, entry)).or_default().add(&counters);
 }
 
-/// Takes back what a call was counted as charged: it was made, and is not charged after all.
-pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
-    let counters = Counters { charged: entry.amount, ..Counters::default() };
-    sums.entry(tally_of(policy, entry)).or_default().add(&counters);
+/// Counts a call that was counted as answered with a status as what its client got: an error, and
+/// no charge.
+pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry, status: u16) {
+    // Its debt, if any, is an entry more of the same call.
+    let calls = i64::from(entry.kind == EntryKind::Charge);
+    let before = TallyKey { status, ..tally_of(policy, entry) };
+    let counters = Counters { requests: -calls, charged: entry.amount, ..Counters::default() };
+    sums.entry(before).or_default().add(&counters);
+    let after = TallyKey { status: WITHHELD, ..tally_of(policy, entry) };
+    let counters = Counters { requests: calls, errors: calls, ..Counters::default() };
+    sums.entry(after).or_default().add(&counters);
 }
 
 /// Where an entry is counted. It does not tell the status: nearly all that is charged was answered
@@ -140,18 +173,21 @@ fn tally_of(policy: &Policy, entry: &Entry) -> TallyKey {
 }
 
 fn counters_of(call: &Counted<'_>) -> Counters {
-    let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
     let mut counters = Counters {
         requests: 1,
         errors: i64::from(call.status >= 500),
         limited: i64::from(call.limited),
-        input_tokens: tokens(call.usage.input()),
-        output_tokens: tokens(call.usage.output()),
+        input_tokens: signed(call.usage.input()),
+        output_tokens: signed(call.usage.output()),
         charged: call.charged,
         ..Counters::default()
     };
     counters.latency[latency_bucket(call.latency_ms)] = 1;
     counters
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
 /// The bucket of a latency: each bound is twice the one before, from 1 ms.
@@ -201,6 +237,8 @@ pub(crate) fn rollups(
 pub(crate) const EVERYBODY: AccountId = AccountId(0);
 /// A route that the policy does not have, or no call at all.
 const NO_ROUTE: RouteIndex = RouteIndex(u16::MAX);
+/// What a client gets whose answer is withheld.
+const WITHHELD: u16 = 503;
 const SHARDS: usize = 8;
 const MINUTE_US: i64 = 60_000_000;
 const GRAINS: [(Grain, i64); 3] =
