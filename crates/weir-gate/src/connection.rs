@@ -97,13 +97,14 @@ impl<H: Handler> Core<H> {
                 let (call, verdict) = exchange.begin();
                 let (core, exchange) = (Arc::clone(&core), Arc::clone(&exchange));
                 let answered = answer(core, exchange, call, verdict, request, peer);
-                async move {
+                // Boxed: hyper moves it into its place.
+                Box::pin(async move {
                     let mut response = answered.await?;
                     if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                         response.headers_mut().insert(CONNECTION, CLOSE);
                     }
                     Ok::<_, Infallible>(response)
-                }
+                })
             })
         };
         let io = TokioIo::new(io);
@@ -252,8 +253,11 @@ where
 
 fn h1_builder(head: HeadLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    if head.headers_max != HYPER_HEADERS_MAX {
+        // Told a number, hyper clears the room for that many with each request.
+        builder.max_headers(head.headers_max);
+    }
     builder
-        .max_headers(head.headers_max)
         .max_header_size(head.bytes_max)
         .max_buf_size(head.bytes_max.max(H1_BUFFER_MIN))
         // `ClientIo` has the timers: hyper's also counts the time between two requests.
@@ -323,6 +327,9 @@ const FIRST_READ: usize = 2048;
 
 /// For the first bytes of a connection once a drain has begun.
 const LATE_HEAD: Duration = Duration::from_secs(2);
+
+/// How many headers hyper takes unless it is told a number.
+const HYPER_HEADERS_MAX: usize = 100;
 
 /// hyper's least buffer.
 const H1_BUFFER_MIN: usize = 8192;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request};
 use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
@@ -29,6 +29,7 @@ use crate::identify::{client_address, request_id, secret};
 use crate::intake::{Intake, Size, Taken, size};
 use crate::job::{Job, Standing};
 use crate::meters::{Ended, GateMeters};
+use crate::names;
 use crate::out_body::OutBody;
 use crate::outbound::{Outbound, edit};
 use crate::priority;
@@ -144,7 +145,7 @@ impl Pipeline {
             }
         };
         if let Ok(id) = HeaderValue::from_str(&request_id) {
-            answer.headers_mut().insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
+            answer.headers_mut().insert(&names::X_REQUEST_ID, id);
         }
         seen.log(trace.as_ref(), &request_id);
         answer
@@ -222,14 +223,14 @@ impl Pipeline {
         while let Some(route) = policy.route(index) {
             let dialect = dialect_of(route);
             let context = self.context(incoming.request_id, dialect);
-            let urgency = priority::of(&incoming.parts.headers, incoming.state.key.urgency);
+            let said = priority::of(&incoming.parts.headers, incoming.state.key.urgency);
             let mut wanted = Wanted {
                 policy: &policy,
                 index,
                 key: incoming.key,
                 state: incoming.state,
                 model: None,
-                urgent: urgency == Urgency::Critical,
+                urgent: said.urgency == Urgency::Critical,
                 request_id: incoming.request_id,
                 bound: Bound::text(0, 0),
                 output_max: None,
@@ -258,7 +259,7 @@ impl Pipeline {
             wanted.output_max = output_max;
             wanted.stream = read.ask.as_ref().is_some_and(|ask| ask.stream);
             let upstream = self.upstream_of(&wanted, route, &context)?;
-            let seat = self.seat(upstream, incoming, &wanted, &context, urgency).await?;
+            let seat = self.seat(upstream, incoming, &wanted, &context, said.urgency).await?;
             let began = instant();
             let admission = self.engine.admit(&wanted);
             self.engine.meters().decisions.observe(instant().duration_since(began));
@@ -266,7 +267,7 @@ impl Pipeline {
                 Admission::Granted(ticket) => {
                     let duty = Duty::new(ticket, Detached::new(&self.detached), seat);
                     let made = (duty, upstream);
-                    return self.send(incoming, &wanted, route, read, made, urgency).await;
+                    return self.send(incoming, &wanted, route, read, made, said).await;
                 }
                 Admission::Refused(refused) => {
                     return Err(self.refuse_call(&refused, &wanted, &context, incoming));
@@ -409,10 +410,8 @@ impl Pipeline {
         route: &Route,
         read: Taken,
         made: (Duty, &Arc<Upstream<OutBody>>),
-        urgency: Urgency,
+        said: priority::Said,
     ) -> Result<Answer, Failure> {
-        let headers = &incoming.parts.headers;
-        let echo = headers.contains_key(ours::PRIORITY) || headers.contains_key(ours::X_PRIORITY);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let (job, request) = self.job(incoming, wanted, route, read, made)?;
         let outcome = if job.duty.is_charged() || streams {
@@ -428,8 +427,8 @@ impl Pipeline {
             job.run(request, None, false).await
         };
         let mut answer = outcome?;
-        if echo {
-            priority::echo(answer.headers_mut(), urgency);
+        if said.told {
+            priority::echo(answer.headers_mut(), said.urgency);
         }
         Ok(answer)
     }
@@ -450,7 +449,7 @@ impl Pipeline {
             .map_err(|why| context.unreadable(&why.into()))?;
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
-        let tell_cost = incoming.parts.headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
+        let tell_cost = incoming.parts.headers.get(&names::X_WEIR_USAGE).is_some_and(|v| v == "1");
         let outbound = Outbound {
             parts: &mut *incoming.parts,
             request_id: incoming.request_id,

@@ -159,6 +159,15 @@ impl Produced {
         *count = count.saturating_add(u64::try_from(text_bytes).unwrap_or(u64::MAX));
     }
 
+    /// That much output, as told by somebody else.
+    pub(super) const fn told(tokens: u64) -> Self {
+        Self {
+            answer_bytes: tokens.saturating_mul(BYTES_PER_TOKEN),
+            reasoning_bytes: [0; 2],
+            images: 0,
+        }
+    }
+
     /// Counts an image.
     pub(super) const fn image(&mut self) {
         self.images = self.images.saturating_add(1);
