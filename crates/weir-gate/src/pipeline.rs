@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 use tokio::sync::oneshot;
@@ -96,7 +96,20 @@ impl Shared {
 }
 
 impl Pipeline {
-    pub(crate) async fn answer(
+    /// Answers a request. The two ways are apart so that calls without CORS carry no room for it.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        if self.shared.settings.cors.is_some() {
+            Either::Left(Box::pin(self.respond_across_origins(request, peer)))
+        } else {
+            Either::Right(self.respond(request, peer))
+        }
+    }
+
+    async fn respond_across_origins(
         self: Arc<Self>,
         request: Request<RequestBody>,
         peer: Peer,
@@ -424,7 +437,8 @@ impl Pipeline {
             drop(alive);
             outcome
         } else {
-            job.run(request, None, false).await
+            // Boxed: what is awaited here is moved into place once for each room around it.
+            Box::pin(job.run(request, None, false)).await
         };
         let mut answer = outcome?;
         if said.told {
