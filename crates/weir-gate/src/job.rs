@@ -286,7 +286,7 @@ impl Job {
         let status = head.status();
         let bytes = collected.into_bytes();
         tally.whole(&bytes);
-        tally.lasted(self.facts.latency_ms());
+        tally.lasted(|| self.facts.latency_ms());
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
         let outcome = Outcome { withheld: true, ..outcome };
         if let Some(mut recording) = self.facts.recording(status, head.headers()) {

@@ -478,7 +478,7 @@ fn other_apis_report_by_pointer_header_time_or_bytes() {
     let tallied = tally.finish();
     assert_eq!((tallied.usage, tallied.flags), (None, Flags::IMPLAUSIBLE));
     let mut tally = Tally::new(Shape::Duration);
-    tally.lasted(1_234);
+    tally.lasted(|| 1_234);
     assert_eq!(tally.finish().usage, Some(usage(&[(Second, 1_234)])));
     let mut tally = Tally::new(Shape::Bytes);
     tally.body(b"abc");

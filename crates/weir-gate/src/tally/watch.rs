@@ -174,10 +174,10 @@ impl Tally {
         }
     }
 
-    /// Takes the time the call took, in milliseconds; the last word counts.
-    pub fn lasted(&mut self, millis: u64) {
+    /// Takes the time the call took, in milliseconds, where that is counted; the last word counts.
+    pub fn lasted(&mut self, millis: impl FnOnce() -> u64) {
         if self.shape == Shape::Duration {
-            self.seen.reported = Some(Usage::NONE.with(Meter::Second, millis));
+            self.seen.reported = Some(Usage::NONE.with(Meter::Second, millis()));
         }
     }
 
