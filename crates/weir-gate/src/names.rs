@@ -5,6 +5,7 @@ use weir_wire::header as ours;
 
 pub(crate) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(ours::IDEMPOTENCY_KEY);
 pub(crate) static PRIORITY: HeaderName = HeaderName::from_static(ours::PRIORITY);
+pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) static X_PRIORITY: HeaderName = HeaderName::from_static(ours::X_PRIORITY);
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static(ours::X_REQUEST_ID);

@@ -130,38 +130,46 @@ impl Pipeline {
         answer
     }
 
-    async fn respond(self: Arc<Self>, request: Request<RequestBody>, peer: Peer) -> Answer {
+    /// A block within a function: an `async fn` would have two places for what it is given.
+    fn respond(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> impl Future<Output = Answer> + Send + 'static {
         let settings = &self.shared.settings;
         let path = request.uri().path();
         if path.strip_prefix(settings.api_prefix.as_str()).is_some_and(is_whole_segment) {
             let peer_ip = peer.addr.ip();
             let address = client_address(peer_ip, request.headers(), &settings.trusted_proxies);
-            return self.shared.side.call(request, address).await;
+            return Either::Left(self.shared.side.call(request, address));
         }
         let arrived = instant();
         let (mut parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
         // The headers go to the upstream; what the log tells of them is taken before.
-        let trace = parts.headers.get("traceparent").cloned();
+        let trace = parts.headers.get(&names::TRACEPARENT).cloned();
         let mut seen = Seen::new(&self.shared.meters, arrived);
-        let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
-        let mut answer = match outcome {
-            Ok(answer) => {
-                seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
-                answer
+        Either::Right(async move {
+            let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
+            let mut answer = match outcome {
+                Ok(answer) => {
+                    seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
+                    answer
+                }
+                Err((failure, dialect)) => {
+                    let (code, status) = (failure.code(), failure.status());
+                    self.shared.meters.refused(code);
+                    seen.end(status, Ended::refused(code, status));
+                    let context = self.context(&request_id, dialect);
+                    failure.into_response(&context).map(AnswerBody::whole)
+                }
+            };
+            if let Ok(id) = HeaderValue::from_str(&request_id) {
+                answer.headers_mut().insert(&names::X_REQUEST_ID, id);
             }
-            Err((failure, dialect)) => {
-                let (code, status) = (failure.code(), failure.status());
-                self.shared.meters.refused(code);
-                seen.end(status, Ended::refused(code, status));
-                failure.into_response(&self.context(&request_id, dialect)).map(AnswerBody::whole)
-            }
-        };
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            answer.headers_mut().insert(&names::X_REQUEST_ID, id);
-        }
-        seen.log(trace.as_ref(), &request_id);
-        answer
+            seen.log(trace.as_ref(), &request_id);
+            answer
+        })
     }
 
     /// Counts a request whose head could not be served.

@@ -61,7 +61,14 @@ impl Figure {
     /// The same, multiplied by ten to the power of `shift`.
     pub(super) fn read_scaled(scan: &mut Scanner<'_>, shift: u8) -> Result<Self, Malformed> {
         match scan.kind()? {
-            Kind::Number => Ok(Self::of_number(scan.number()?, shift)),
+            Kind::Number => {
+                if shift == 0
+                    && let Some(amount) = scan.small_number()
+                {
+                    return Ok(Self { amount: Some(amount), odd: false });
+                }
+                Ok(Self::of_number(scan.number()?, shift))
+            }
             Kind::String => {
                 let text = scan.string()?.decode();
                 Ok(Self { odd: true, ..Self::of_text(text.trim(), shift) })
@@ -82,10 +89,6 @@ impl Figure {
 
     /// Reads a number of JSON's grammar, without going through a float.
     fn of_number(number: &str, shift: u8) -> Self {
-        if shift == 0 && number.len() <= 9 && number.bytes().all(|byte| byte.is_ascii_digit()) {
-            let value = number.bytes().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-            return Self { amount: Some(value), odd: false };
-        }
         let (negative, number) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, number),

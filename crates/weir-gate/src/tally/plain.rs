@@ -2,31 +2,36 @@
 
 use crate::json::{Kind, Malformed, Scanner};
 
+use super::skim::VALUE_BYTES_MAX;
+
 /// Why a body needs the longer look.
 struct Unusual;
 
-/// The value of a document's last `usage` that is not null. `None` where anything in the document
-/// needs the longer look of [`Skim`](super::skim::Skim): it is no sound JSON, tells of an error,
-/// may hold images, or tells its usage elsewhere or in another way.
-pub(super) fn usage_of(body: &[u8]) -> Option<&[u8]> {
-    let mut found = None;
+/// Lets `usage` read the value of a document's one `usage`. False, whatever it has read, where
+/// anything in the document needs the longer look of [`Skim`](super::skim::Skim): it is no sound
+/// JSON, tells of an error, may hold images, or tells its usage elsewhere or in another way.
+pub(super) fn read(
+    body: &[u8],
+    mut usage: impl FnMut(&mut Scanner<'_>) -> Result<(), Malformed>,
+) -> bool {
+    let mut found = false;
     let mut scan = Scanner::new(body);
     let read = scan.object(|scan, name| {
         let name = name.name();
-        if matches!(&*name, b"data" | b"error" | b"response") {
-            return Err(Unusual);
+        match &*name {
+            b"data" | b"error" | b"response" => Err(Unusual),
+            b"usage" if scan.kind()? == Kind::Null => Ok(scan.skip()?),
+            b"usage" if found || scan.kind()? != Kind::Object => Err(Unusual),
+            b"usage" => {
+                let start = scan.at();
+                usage(scan)?;
+                found = true;
+                if scan.at() - start > VALUE_BYTES_MAX { Err(Unusual) } else { Ok(()) }
+            }
+            _ => Ok(scan.skip()?),
         }
-        let (kind, start) = (scan.kind()?, scan.at());
-        scan.skip()?;
-        if &*name == b"usage" && kind != Kind::Null {
-            let value = body.get(start..scan.at()).unwrap_or_default();
-            found = Some(value).filter(|_| kind == Kind::Object);
-            return if found.is_some() { Ok(()) } else { Err(Unusual) };
-        }
-        Ok(())
     });
-    let sound = read.is_ok() && scan.end().is_ok();
-    found.filter(|_| sound)
+    found && read.is_ok() && scan.end().is_ok()
 }
 
 impl From<Malformed> for Unusual {

@@ -94,12 +94,13 @@ impl Tally {
 
     /// What a whole body reports, if nothing about it is odd.
     fn reported_plainly(&self, body: &[u8]) -> Option<Seen> {
+        if !matches!(self.shape, Shape::OpenAi | Shape::Anthropic) {
+            return None;
+        }
         let mut seen = Seen::default();
-        let mut scan = match self.shape {
-            Shape::OpenAi | Shape::Anthropic => Scanner::new(plain::usage_of(body)?),
-            _ => return None,
-        };
-        self.read_usage(&mut scan, &mut seen).ok()?;
+        if !plain::read(body, |scan| self.read_usage(scan, &mut seen)) {
+            return None;
+        }
         let reported = seen.reported.filter(|_| !seen.implausible && !seen.output_pending)?;
         seen.produced = Produced::told(reported.output());
         seen.produced_at_report = seen.produced;
