@@ -121,9 +121,15 @@ impl Job {
     fn client_went(&mut self) -> Failure {
         let produced = self.facts.with_input(Usage::NONE);
         let flags = Flags::CLIENT_GONE;
-        let latency_ms = self.facts.latency_ms();
-        let outcome =
-            Outcome { produced, flags, cut: true, status: 499, latency_ms, ..Outcome::default() };
+        let outcome = Outcome {
+            produced,
+            flags,
+            cut: true,
+            status: 499,
+            latency_ms: self.facts.latency_ms(),
+            request_bytes: self.facts.body_fate.bytes(),
+            ..Outcome::default()
+        };
         if self.duty.mark.is_set() {
             // Nobody waits for the commit any more; it goes its way.
             drop(self.duty.settle(&outcome));
@@ -136,7 +142,7 @@ impl Job {
     /// A call without an answer: given back if nothing was sent, else settled like a hang-up.
     async fn failed(&mut self, error: &UpstreamError) -> Failure {
         let context = self.facts.context();
-        if let Some(fault) = self.facts.body_fault.told() {
+        if let Some(fault) = self.facts.body_fate.fault() {
             let failure = body_failure(&context, fault, self.facts.body_bytes_max);
             return self.unanswered(failure, error.was_sent(), true).await;
         }
@@ -181,6 +187,8 @@ impl Job {
             flags: Flags::UPSTREAM_BROKE,
             status: failure.status(),
             latency_ms: self.facts.latency_ms(),
+            request_bytes: self.facts.body_fate.bytes(),
+            response_bytes: 0,
             reported: None,
         };
         self.settled_failure(failure, &outcome).await

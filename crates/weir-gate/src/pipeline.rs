@@ -479,7 +479,7 @@ impl Pipeline {
             auth_headers: &settings.auth_headers,
             reads_answer,
         };
-        let body_fault = body.fault();
+        let body_fate = body.fate();
         let request = outbound.request(body);
         let usage_header = match &route.usage {
             UsageSource::Header(name) => Some(name.clone()),
@@ -499,7 +499,7 @@ impl Pipeline {
             on_disconnect: route.on_disconnect,
             on_exhausted: route.on_exhausted,
             head_only: incoming.parts.method == Method::HEAD,
-            body_fault,
+            body_fate,
             body_bytes_max: settings.body_bytes_max,
             once: read.once,
         };

@@ -10,6 +10,7 @@ use crate::admin::{
     usage, wallet, webhook,
 };
 use crate::command::{check, demo, demo_upstream, doctor, init, ledger, restore, serve};
+use crate::no_core;
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
 #[derive(Debug, Parser)]
@@ -80,7 +81,9 @@ enum Command {
 /// Parses the command line, runs the command and turns its outcome into an exit code:
 /// 0 done, 1 failed, 2 bad usage, 3 refused by the server.
 pub(crate) fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    no_core::forbid(matches!(command, Command::Serve(_) | Command::Demo(_)));
+    let outcome = match command {
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),

@@ -2,6 +2,8 @@
 //!
 //! The `mod` lines stand bottom-up: a file imports only from files above its own line.
 
+mod no_core;
+
 mod telemetry;
 
 mod config;

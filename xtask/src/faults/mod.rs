@@ -3,6 +3,7 @@
 
 mod plan;
 
+mod line;
 mod wire;
 
 mod rig;
@@ -13,9 +14,18 @@ mod kill;
 
 mod clock;
 mod disk;
+mod payments;
+mod reloads;
+mod repricing;
 mod suite;
 mod sums;
 mod syscalls;
+
+mod shapes;
+
+mod hangups;
+mod lies;
+mod spending;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -146,7 +156,7 @@ fn fresh_seed() -> u64 {
     u64::from(now.subsec_nanos()).wrapping_add(now.as_secs()) % 1_000_000
 }
 
-const EXPERIMENTS: [Experiment; 15] = [
+const EXPERIMENTS: [Experiment; 17] = [
     Experiment {
         name: "overspend",
         shows: "a balance for 500 calls and 1024 of them over 256 connections: 500 reach the upstream",
@@ -220,6 +230,54 @@ const EXPERIMENTS: [Experiment; 15] = [
         run: sums::swing,
     },
     Experiment {
+        name: "hangups",
+        shows: "clients that go away and upstreams that fail at random points of 96 calls in each round",
+        needs: &[],
+        rounds: 1,
+        brief: Some(1),
+        run: hangups::anywhere,
+    },
+    Experiment {
+        name: "lies",
+        shows: "200 calls in each round whose usage is nonsense, figure by figure: never credit, flagged",
+        needs: &[],
+        rounds: 1,
+        brief: Some(1),
+        run: lies::any,
+    },
+    Experiment {
+        name: "payments",
+        shows: "payments, refunds, disputes in any order, up to five times, across kills: each counts once",
+        needs: &[],
+        rounds: 1,
+        brief: Some(1),
+        run: payments::in_any_order,
+    },
+    Experiment {
+        name: "repricing",
+        shows: "prices change twelve times in each round under load: totals are those of the records",
+        needs: &[],
+        rounds: 1,
+        brief: Some(1),
+        run: repricing::under_load,
+    },
+    Experiment {
+        name: "spending",
+        shows: "calls by tokens over 256 connections, ten streams at once on a balance of ten",
+        needs: &[],
+        rounds: 2,
+        brief: Some(1),
+        run: spending::at_once,
+    },
+    Experiment {
+        name: "reloads",
+        shows: "the configuration changes under load by signal, API and file: no failed call, no lost count, no leak",
+        needs: &[],
+        rounds: 1_000,
+        brief: Some(50),
+        run: reloads::under_load,
+    },
+    Experiment {
         name: "simulation",
         shows: "engine and store with a crash at every commit of a random history; a round is a seed",
         needs: &[],
@@ -228,43 +286,11 @@ const EXPERIMENTS: [Experiment; 15] = [
         run: suite::simulation,
     },
     Experiment {
-        name: "hangups",
-        shows: "clients that go away at any point and upstreams that break, through the real binary",
+        name: "histories",
+        shows: "the same over more histories, with six crashes of each; a round is a seed",
         needs: &[],
-        rounds: 1,
+        rounds: 60,
         brief: None,
-        run: suite::hangups,
-    },
-    Experiment {
-        name: "lies",
-        shows: "usage that is negative, huge, quoted, fractional, missing, doubled: never credit, flagged",
-        needs: &[],
-        rounds: 1,
-        brief: None,
-        run: suite::lies,
-    },
-    Experiment {
-        name: "reload",
-        shows: "configuration and prices change under load: no call fails, totals are the records'",
-        needs: &[],
-        rounds: 1,
-        brief: None,
-        run: suite::reload,
-    },
-    Experiment {
-        name: "spending",
-        shows: "calls by tokens over 256 connections, streams at once, prices reloaded, Stripe, top-ups",
-        needs: &[],
-        rounds: 1,
-        brief: None,
-        run: suite::spending,
-    },
-    Experiment {
-        name: "payments",
-        shows: "the same payment event five times at once and after a restart: one top-up",
-        needs: &[],
-        rounds: 1,
-        brief: None,
-        run: suite::payments,
+        run: suite::histories,
     },
 ];

@@ -33,4 +33,18 @@ impl Draw {
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+
+    /// One of several.
+    pub(super) fn of<'a, T>(&mut self, several: &'a [T]) -> &'a T {
+        let index = self.below(several.len() as u64);
+        &several[usize::try_from(index).unwrap_or(0)]
+    }
+
+    /// Shuffles them.
+    pub(super) fn shuffle<T>(&mut self, several: &mut [T]) {
+        for index in (1..several.len()).rev() {
+            let other = self.below(index as u64 + 1);
+            several.swap(index, usize::try_from(other).unwrap_or(0));
+        }
+    }
 }

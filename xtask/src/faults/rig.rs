@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use serde_json::Value;
 
 use super::wire::{Reply, Watched, call, now, watch};
 use crate::step::program;
@@ -19,6 +20,13 @@ pub(super) struct Rig {
     pub(super) folder: PathBuf,
     _upstream: Process,
     pub(super) upstream: SocketAddr,
+    pub(super) account: String,
+    pub(super) bearer: String,
+}
+
+/// Someone with credit and a key.
+#[derive(Clone, Debug)]
+pub(super) struct Customer {
     pub(super) account: String,
     pub(super) bearer: String,
 }
@@ -81,12 +89,24 @@ impl Rig {
 
     /// A customer with credit, whose calls cost 0.01 each; the store lies in `store` of the folder.
     pub(super) fn new(binary: &Path, folder: PathBuf, credit: &str) -> anyhow::Result<Self> {
+        Self::selling(binary, folder, credit, CONFIG)
+    }
+
+    /// A customer with credit, under a configuration of its own: plans, prices and routes, in front
+    /// of an upstream named `mock`.
+    pub(super) fn selling(
+        binary: &Path,
+        folder: PathBuf,
+        credit: &str,
+        config: &str,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let mut command = Command::new(binary);
         command.arg("demo-upstream").stdout(Stdio::piped());
         let (upstream, lines) = started(&mut command, "listening on ")?;
         let address = lines.trim().rsplit(' ').next().unwrap_or_default();
-        std::fs::write(folder.join("weir.toml"), CONFIG.replace("UPSTREAM", address))?;
+        let config = format!("{HOUSE}{config}").replace("UPSTREAM", address);
+        std::fs::write(folder.join("weir.toml"), config)?;
         let mut rig = Self {
             binary: binary.to_owned(),
             folder,
@@ -96,15 +116,8 @@ impl Rig {
             bearer: String::new(),
         };
         let weir = rig.serve(&[])?;
-        let account = weir.operator("POST", "accounts", r#"{"name":"a","plan":"payg"}"#)?;
-        let id = account.json()["id"].as_str().context("no account")?.to_owned();
-        let amount = format!(r#"{{"amount":"{credit}"}}"#);
-        weir.operator("POST", &format!("accounts/{id}/wallet/top-ups"), &amount)?;
-        let key = r#"{"name":"k","type":"read_write"}"#;
-        let key = weir.operator("POST", &format!("accounts/{id}/keys"), key)?;
-        let secret = key.json()["secret"].as_str().context("no key")?.to_owned();
-        rig.bearer = format!("authorization: Bearer {secret}");
-        rig.account = id;
+        let Customer { account, bearer } = weir.customer(credit)?;
+        (rig.account, rig.bearer) = (account, bearer);
         Ok(rig)
     }
 
@@ -146,12 +159,12 @@ impl Rig {
             "x-mock-usage: every-chunk".to_owned(),
         ];
         let body = r#"{"model":"m","stream":true,"max_tokens":4000,"messages":[]}"#;
-        watch(weir.data, "POST /chat", &headers, body)
+        watch(weir.data, "POST /chat", &headers, body, usize::MAX)
     }
 
     /// What the wallet of the customer says, to its operator.
-    pub(super) fn wallet(&self, weir: &Weir) -> anyhow::Result<serde_json::Value> {
-        Ok(weir.operator("GET", &format!("accounts/{}/wallet", self.account), "")?.json())
+    pub(super) fn wallet(&self, weir: &Weir) -> anyhow::Result<Value> {
+        weir.wallet(&self.account)
     }
 
     /// A call that costs nothing.
@@ -170,6 +183,40 @@ impl Rig {
 }
 
 impl Weir {
+    /// Someone new with credit; `0` is none.
+    pub(super) fn customer(&self, credit: &str) -> anyhow::Result<Customer> {
+        let made = self.operator("POST", "accounts", r#"{"name":"a","plan":"payg"}"#)?;
+        let account = made.json()["id"].as_str().context("no account")?.to_owned();
+        if credit != "0" {
+            let amount = format!(r#"{{"amount":"{credit}"}}"#);
+            self.operator("POST", &format!("accounts/{account}/wallet/top-ups"), &amount)?;
+        }
+        let key = r#"{"name":"k","type":"read_write"}"#;
+        let key = self.operator("POST", &format!("accounts/{account}/keys"), key)?;
+        let secret = key.json()["secret"].as_str().context("no key")?.to_owned();
+        Ok(Customer { account, bearer: format!("authorization: Bearer {secret}") })
+    }
+
+    /// The newest entries of an account, at most so many.
+    pub(super) fn entries(&self, account: &str, count: usize) -> anyhow::Result<Vec<Value>> {
+        let mut found: Vec<Value> = Vec::new();
+        let mut cursor = String::new();
+        while found.len() < count {
+            let limit = (count - found.len()).min(PAGE);
+            let path = format!("accounts/{account}/wallet/entries?limit={limit}{cursor}");
+            let page = self.operator("GET", &path, "")?.json();
+            found.extend(page["data"].as_array().context("no entries")?.iter().cloned());
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        Ok(found)
+    }
+
+    /// What the wallet of an account says, to its operator.
+    pub(super) fn wallet(&self, account: &str) -> anyhow::Result<Value> {
+        Ok(self.operator("GET", &format!("accounts/{account}/wallet"), "")?.json())
+    }
+
     /// One call of the operator, which must succeed.
     pub(super) fn operator(&self, method: &str, path: &str, body: &str) -> anyhow::Result<Reply> {
         let key = format!("authorization: Bearer {ADMIN_KEY}");
@@ -208,8 +255,10 @@ pub(super) fn within(
     Ok(())
 }
 
-const ADMIN_KEY: &str = "weir_admin_for_experiments_only_0123";
-const CONFIG: &str = r#"
+pub(super) const ADMIN_KEY: &str = "weir_admin_for_experiments_only_0123";
+const PAGE: usize = 200;
+/// What every configuration begins with.
+const HOUSE: &str = r#"
 [server]
 listen = "127.0.0.1:0"
 admin_listen = "127.0.0.1:0"
@@ -222,7 +271,10 @@ admin_key = "weir_admin_for_experiments_only_0123"
 
 [upstreams.mock]
 urls = ["http://UPSTREAM"]
-
+response_timeout = "2s"
+stream_idle_timeout = "2s"
+"#;
+const CONFIG: &str = r#"
 [plans.payg]
 billing = "wallet"
 limits = { read = "1000000000/day" }

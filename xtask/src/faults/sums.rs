@@ -1,13 +1,10 @@
 //! Many tiny charges, and a balance that swings around a threshold.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 use super::auditor::nano;
 use super::kill::scratch;
+use super::line::Line;
 use super::plan::Plan;
 use super::rig::{Rig, Weir};
 use crate::step::say;
@@ -37,39 +34,8 @@ pub(super) fn tiny(plan: &Plan) -> anyhow::Result<()> {
 
 /// Calls on one connection.
 fn charge(rig: &Rig, weir: &Weir, count: u64) -> anyhow::Result<()> {
-    let mut line = TcpStream::connect(weir.data)?;
-    line.set_nodelay(true)?;
-    line.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let bearer = &rig.bearer;
-    let request =
-        format!("PUT /tiny/a HTTP/1.1\r\nhost: weir\r\n{bearer}\r\ncontent-length: 2\r\n\r\n{{}}");
-    let mut held = Vec::new();
-    let mut chunk = [0; 8_192];
-    for _ in 0..count {
-        line.write_all(request.as_bytes())?;
-        let end = loop {
-            if let Some(end) = end_of_answer(&held)? {
-                break end;
-            }
-            let read = line.read(&mut chunk)?;
-            ensure!(read > 0, "the connection ends");
-            held.extend_from_slice(&chunk[..read]);
-        };
-        held.drain(..end);
-    }
-    Ok(())
-}
-
-/// Where a good answer ends, if all of it is there.
-fn end_of_answer(bytes: &[u8]) -> anyhow::Result<Option<usize>> {
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    if !head.starts_with("http/1.1 2") {
-        bail!("{head}");
-    }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let whole = end + 4 + length.map_or(Ok(0), str::parse)?;
-    Ok((bytes.len() >= whole).then_some(whole))
+    let mut line = Line::open(weir.data)?;
+    (0..count).try_for_each(|_| line.call("PUT /tiny/a", &rig.bearer))
 }
 
 /// A balance swings around a threshold: low and recovered alternate, one of each in each round,

@@ -22,6 +22,12 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
+    /// The sum of the lines of this metric.
+    pub(super) fn sum(&self, metric: &str) -> u64 {
+        let lines = self.body.lines().filter(|line| line.starts_with(metric));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// A header's value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.head
@@ -55,6 +61,8 @@ fn exchange(to: SocketAddr, line: &str, headers: &[String], body: &str) -> std::
 /// A stream of events as its client saw it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watched {
+    /// How many events came, with output or without.
+    pub(super) events: usize,
     /// When each event with output came, until the connection ended.
     pub(super) output: Vec<Instant>,
     /// When the terminal event came.
@@ -63,11 +71,18 @@ pub(super) struct Watched {
     pub(super) status: u16,
 }
 
-/// Makes a call whose answer is a stream of events, and watches it to its end.
-pub(super) fn watch(to: SocketAddr, line: &str, headers: &[String], body: &str) -> Watched {
+/// Makes a call whose answer is a stream of events, and watches it to its end, or goes away after
+/// so many events.
+pub(super) fn watch(
+    to: SocketAddr,
+    line: &str,
+    headers: &[String],
+    body: &str,
+    events_max: usize,
+) -> Watched {
     let mut watched = Watched::default();
     // However it ends: what was seen until then counts.
-    let _ended = follow(to, line, headers, body, &mut watched);
+    let _ended = follow(to, line, headers, body, events_max, &mut watched);
     watched
 }
 
@@ -76,12 +91,13 @@ fn follow(
     line: &str,
     headers: &[String],
     body: &str,
+    events_max: usize,
     watched: &mut Watched,
 ) -> std::io::Result<()> {
     let mut stream = sent(to, line, headers, body)?;
     let mut held = Vec::new();
     let mut chunk = [0; 4096];
-    loop {
+    while watched.events < events_max {
         let count = stream.read(&mut chunk)?;
         if count == 0 {
             return Ok(());
@@ -94,16 +110,33 @@ fn follow(
             if let Some((_, head)) = event.split_once("HTTP/1.1 ") {
                 watched.status = head.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
             }
-            if event.contains("[DONE]") {
+            watched.events += 1;
+            if ENDS.iter().any(|end| event.contains(end)) {
                 watched.done = Some(now);
-            } else if event.contains(r#""content":""#) && !event.contains(r#""content":"""#) {
+            } else if is_output(&event) {
                 watched.output.push(now);
             }
         }
     }
+    Ok(())
 }
 
-fn sent(to: SocketAddr, line: &str, headers: &[String], body: &str) -> std::io::Result<TcpStream> {
+/// Whether an event brings output, in any of the three shapes.
+fn is_output(event: &str) -> bool {
+    let chat = event.contains(r#""content":""#) && !event.contains(r#""content":"""#);
+    chat || event.contains("response.output_text.delta") || event.contains("text_delta")
+}
+
+/// What only the terminal event of a stream has.
+const ENDS: [&str; 4] =
+    ["[DONE]", "event: message_stop", "event: response.completed", "event: response.incomplete"];
+
+pub(super) fn sent(
+    to: SocketAddr,
+    line: &str,
+    headers: &[String],
+    body: &str,
+) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut text = format!("{line} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n");

@@ -144,6 +144,8 @@ pub(crate) struct EntryShape {
     terms: Option<TermsShape>,
     /// Which credit it used up, in order.
     draws: Vec<DrawShape>,
+    /// The number of the policy by which it was priced or posted.
+    policy: u32,
     /// The call that was charged.
     #[schema(required = true)]
     call: Option<CallShape>,
@@ -400,6 +402,7 @@ impl EntryShape {
             note: entry.note.as_deref().map(str::to_owned),
             terms: entry.terms.as_ref().map(TermsShape::of),
             draws: draws.collect(),
+            policy: entry.policy.0,
             call: entry.call.as_deref().map(CallShape::of),
         }
     }

@@ -110,6 +110,7 @@ pub(super) fn usage(scan: &mut Scanner<'_>, seen: &mut Seen) -> Result<(), Malfo
     if let Some(usage) = figures.usage() {
         seen.reported = Some(usage);
         seen.output_pending = figures.output_nonsense;
+        seen.output_untold = figures.prompt.is_some() && figures.completion.is_none();
         seen.carried = true;
     }
     seen.implausible |= figures.odd;

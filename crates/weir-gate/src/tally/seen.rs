@@ -26,6 +26,8 @@ pub(super) struct Seen {
     pub(super) reported: Option<Usage>,
     /// Output is not reported yet: what is reported of it is only a beginning.
     pub(super) output_pending: bool,
+    /// The report is of input alone: right where nothing was produced.
+    pub(super) output_untold: bool,
     pub(super) produced: Produced,
     /// What had been produced when usage was reported last.
     pub(super) produced_at_report: Produced,
@@ -42,13 +44,19 @@ impl Seen {
         self.produced.since(&self.produced_at_report).usage()
     }
 
+    /// Whether some of the output is counted by what was produced beside a report.
+    pub(super) fn is_completed(&self) -> bool {
+        let untold = self.output_untold && self.produced.usage().output() > 0;
+        self.output_pending || untold || self.unreported().output() > 0
+    }
+
     /// The reported usage, completed by what was produced where it is known to be incomplete.
     pub(super) fn so_far(&self) -> Option<Usage> {
         let images = self.produced.images();
         let Some(mut usage) = self.reported else {
             return (images > 0).then(|| Usage::NONE.with(Meter::Image, images));
         };
-        if self.output_pending {
+        if self.output_pending || self.output_untold {
             let produced = self.produced.usage();
             if produced.output() > usage.output() {
                 for meter in [Meter::OutputTokens, Meter::ReasoningTokens] {

@@ -421,6 +421,14 @@ fn what_is_missing_or_broken_leaves_what_was_produced() {
 }
 
 #[test]
+fn output_of_which_no_figure_tells_is_what_was_produced() {
+    let body = json!({"choices":[{"message":{"content":"abcdefgh"}}],"usage":{"prompt_tokens":3}});
+    let tallied = whole(Shape::OpenAi, &body);
+    assert_eq!(tallied.usage, Some(usage(&[(InputTokens, 3), (OutputTokens, 2)])));
+    assert_eq!(tallied.flags, Flags::ESTIMATED);
+}
+
+#[test]
 fn a_usage_that_is_too_long_to_be_true_is_dropped_and_flagged() {
     let mut tally = Tally::new(Shape::OpenAi);
     tally.body(

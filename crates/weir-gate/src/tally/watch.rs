@@ -54,6 +54,8 @@ pub struct Tallied {
     pub produced: Usage,
     /// [`Flags::IMPLAUSIBLE`], [`Flags::ESTIMATED`] or nothing.
     pub flags: Flags,
+    /// How many bytes of the answer's body there were.
+    pub body_bytes: u64,
     /// Whether the stream came to its end; always false for a body.
     pub terminal_seen: bool,
     /// Whether the upstream told of an error inside its response.
@@ -213,13 +215,14 @@ impl Tally {
         if self.seen.implausible {
             flags = flags.and(Flags::IMPLAUSIBLE);
         }
-        if usage.is_some() && (self.seen.output_pending || self.seen.unreported().output() > 0) {
+        if usage.is_some() && self.seen.is_completed() {
             flags = flags.and(Flags::ESTIMATED);
         }
         Tallied {
             usage,
             produced,
             flags,
+            body_bytes: self.body_bytes,
             terminal_seen: self.seen.terminal,
             error_seen: self.seen.error,
         }

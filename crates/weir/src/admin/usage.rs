@@ -1,5 +1,6 @@
 //! `weir usage`: what was used, as a time series.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -49,7 +50,12 @@ pub(crate) fn run(args: &UsageArgs) -> anyhow::Result<ExitCode> {
         }
         let answer = client.read(&query)?;
         let series = answer.get("series").and_then(serde_json::Value::as_array);
-        print::rows(series.map_or(&[][..], |series| series), &COLUMNS, args.target.json)?;
+        let series = series.map_or(&[][..], |series| series);
+        let shown = COLUMNS.iter().filter(|(name, _)| *name != "group" || args.group_by.is_some());
+        print::rows(series, &shown.copied().collect::<Vec<_>>(), args.target.json)?;
+        if series.is_empty() && !args.target.json {
+            writeln!(io::stderr(), "a call is counted about two seconds after its end")?;
+        }
         Ok(())
     };
     exit_code(show())

@@ -11,6 +11,7 @@ use miette::{
 use serde::Serialize;
 
 use super::place::Place;
+use super::veil::veiled;
 
 /// One objection to the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,7 +28,8 @@ pub(crate) struct Problem {
     pub(crate) also: Option<Place>,
 }
 
-/// A configuration that is not accepted: its text and everything that is wrong with it.
+/// A configuration that is not accepted: its text, its secrets veiled, and everything that is wrong
+/// with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Rejected {
     name: String,
@@ -65,7 +67,7 @@ impl Rejected {
         }
         problems.sort_by_key(|problem| problem.place);
         problems.dedup();
-        Self { name: name.to_owned(), text: text.to_owned(), problems }
+        Self { name: name.to_owned(), text: veiled(text), problems }
     }
 
     /// Every problem in the shape of the JSON output.

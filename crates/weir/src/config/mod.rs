@@ -8,6 +8,8 @@ pub(crate) mod preset;
 mod place;
 pub(crate) mod words;
 
+mod veil;
+
 pub(crate) mod diagnose;
 mod expand;
 mod units;

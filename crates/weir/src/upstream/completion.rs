@@ -44,6 +44,7 @@ pub(crate) fn reply(call: &Call, knobs: &Knobs) -> Result<Reply, String> {
     let asked = asked.and_then(Value::as_bool).unwrap_or(false);
     let final_usage = format!("data: {{{head},\"choices\":[],\"usage\":{}}}\n\n", usage.chat());
     let tokens = text.tokens * choices;
+    let usages = if asked { usage.repeats() } else { 0 };
     let deltas = (0..tokens).map(move |step| {
         let reason = if step + choices >= tokens { reason } else { "null" };
         let part = choice(step % choices, &text.token(step / choices).to_string(), reason);
@@ -54,7 +55,6 @@ pub(crate) fn reply(call: &Call, knobs: &Knobs) -> Result<Reply, String> {
         };
         format!("data: {{{head},\"choices\":[{part}]{usage}}}\n\n")
     });
-    let usages = if asked { usage.repeats() } else { 0 };
     let last = (0..usages).map(move |_| final_usage.clone());
     Ok(Reply::events(deltas.chain(last).chain(iter::once("data: [DONE]\n\n".to_owned()))))
 }

@@ -9,6 +9,7 @@
 //! | `x-mock-input-tokens` | tokens | reported input instead of the counted one |
 //! | `x-mock-cached-tokens` | tokens | reported cached part of the input |
 //! | `x-mock-usage` | a [`UsageMode`] | how usage is reported |
+//! | `x-mock-usage-json` | anything | reported as usage, in place of any figures |
 //! | `x-mock-status` | 200 to 599 | answer with this status; from 400 with an error document |
 //! | `x-mock-header` | `name: value` | one more response header, replacing a default one; repeatable |
 //! | `x-mock-break` | `after-head`, `after-N-chunks`, `mid-event` | close the connection there |
@@ -17,6 +18,7 @@
 //!
 //! A knob that is unknown or has a bad value is an error, so that a typo in a test shows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -32,6 +34,7 @@ pub(crate) struct Knobs {
     pub(crate) input_tokens: Option<u64>,
     pub(crate) cached_tokens: Option<u64>,
     pub(crate) usage: UsageMode,
+    pub(crate) usage_json: Option<Arc<str>>,
     pub(crate) status: Option<StatusCode>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) cut: Option<Cut>,
@@ -115,6 +118,7 @@ impl Knobs {
             "input-tokens" => self.input_tokens = Some(tokens(value).ok_or_else(refused)?),
             "cached-tokens" => self.cached_tokens = Some(tokens(value).ok_or_else(refused)?),
             "usage" => self.usage = UsageMode::parse(value).ok_or_else(refused)?,
+            "usage-json" => self.usage_json = Some(value.into()),
             "status" => self.status = Some(status(value).ok_or_else(refused)?),
             "header" => self.headers.push(header(value).ok_or_else(refused)?),
             "break" => self.cut = Some(Cut::parse(value).ok_or_else(refused)?),

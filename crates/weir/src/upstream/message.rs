@@ -29,7 +29,7 @@ pub(crate) fn reply(call: &Call, knobs: &Knobs) -> Result<Reply, String> {
     }
     let reason = format!("\"{}\"", answer.stop_reason());
     let content = format!(r#"{{"type":"text","text":"{}"}}"#, answer.text.whole());
-    Ok(Reply::json(StatusCode::OK, answer.object(&content, &reason, &usage)))
+    Ok(Reply::json(StatusCode::OK, answer.object(&content, &reason, &answer.usage)))
 }
 
 #[derive(Debug)]

@@ -1,14 +1,18 @@
 //! The usage that an answer reports, in each vendor's shape, true or as distorted as asked.
 
+use std::sync::Arc;
+
 use crate::upstream::knobs::{Knobs, UsageMode};
 
 /// Tokens of one answer. `cached` is part of `input`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Usage {
     input: u64,
     cached: u64,
     output: u64,
     mode: UsageMode,
+    /// Reported in place of any figures.
+    verbatim: Option<Arc<str>>,
 }
 
 impl Usage {
@@ -19,12 +23,12 @@ impl Usage {
             UsageMode::CachedAboveInput => input + 100,
             _ => knobs.cached_tokens.unwrap_or(0).min(input),
         };
-        Self { input, cached, output, mode: knobs.usage }
+        Self { input, cached, output, mode: knobs.usage, verbatim: knobs.usage_json.clone() }
     }
 
     /// The same with another output, for a stream that reports as it goes.
-    pub(crate) fn with_output(self, output: u64) -> Self {
-        Self { output, ..self }
+    pub(crate) fn with_output(&self, output: u64) -> Self {
+        Self { output, ..self.clone() }
     }
 
     /// Whether each chunk of a stream reports.
@@ -43,46 +47,46 @@ impl Usage {
 
     /// OpenAI chat and completions: `prompt_tokens`, `completion_tokens`.
     pub(crate) fn chat(&self) -> String {
-        format!(
+        self.or_verbatim(format!(
             r#"{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{},"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}}"#,
             self.figure(self.input),
             self.figure(self.output),
             self.figure(self.input + self.output),
             self.figure(self.cached),
-        )
+        ))
     }
 
     /// OpenAI embeddings: input only.
     pub(crate) fn embedding(&self) -> String {
         let input = self.figure(self.input);
-        format!(r#"{{"prompt_tokens":{input},"total_tokens":{input}}}"#)
+        self.or_verbatim(format!(r#"{{"prompt_tokens":{input},"total_tokens":{input}}}"#))
     }
 
     /// OpenAI responses and images: `input_tokens`, `output_tokens`.
     pub(crate) fn response(&self) -> String {
-        format!(
+        self.or_verbatim(format!(
             r#"{{"input_tokens":{},"input_tokens_details":{{"cached_tokens":{}}},"output_tokens":{},"output_tokens_details":{{"reasoning_tokens":0}},"total_tokens":{}}}"#,
             self.figure(self.input),
             self.figure(self.cached),
             self.figure(self.output),
             self.figure(self.input + self.output),
-        )
+        ))
     }
 
     /// Anthropic: `input_tokens` without the cached ones, which stand apart.
     pub(crate) fn message(&self) -> String {
-        format!(
+        self.or_verbatim(format!(
             r#"{{"input_tokens":{},"cache_creation_input_tokens":{},"cache_read_input_tokens":{},"output_tokens":{}}}"#,
             self.figure(self.input.saturating_sub(self.cached)),
             self.figure(0),
             self.figure(self.cached),
             self.figure(self.output),
-        )
+        ))
     }
 
     /// One count under a name of the product: images, seconds, characters.
     pub(crate) fn units(&self, name: &str) -> String {
-        format!(r#"{{"{name}":{}}}"#, self.figure(self.output))
+        self.or_verbatim(format!(r#"{{"{name}":{}}}"#, self.figure(self.output)))
     }
 
     /// Adds a `usage` member to the text of a JSON object with at least one member: none, one or two.
@@ -95,6 +99,10 @@ impl Usage {
             object.push_str(usage);
         }
         object.push('}');
+    }
+
+    fn or_verbatim(&self, figures: String) -> String {
+        self.verbatim.as_deref().map_or(figures, str::to_owned)
     }
 
     fn figure(&self, count: u64) -> String {
@@ -134,6 +142,14 @@ mod tests {
         check(UsageMode::Float, r#"{"a":1,"usage":{"prompt_tokens":12.5,"total_tokens":12.5}}"#);
         let once = r#""usage":{"prompt_tokens":12,"total_tokens":12}"#;
         check(UsageMode::Double, &format!(r#"{{"a":1,{once},{once}}}"#));
+    }
+
+    #[test]
+    fn usage_is_whatever_it_is_told_to_be() {
+        let knobs = Knobs { usage_json: Some("[-1".into()), ..Knobs::default() };
+        let usage = Usage::new(12, 3, &knobs);
+        let told = [usage.chat(), usage.response(), usage.message(), usage.embedding()];
+        assert!(told.iter().all(|told| told == "[-1"), "{told:?}");
     }
 
     #[test]

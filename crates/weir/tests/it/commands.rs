@@ -12,6 +12,7 @@ use crate::seed::{on, paying};
 use crate::server::{ADMIN_KEY, Weir};
 use crate::support::{Mock, eventually};
 use crate::wallet::config;
+use crate::wire::Line;
 
 /// The binary with an environment of its own: no home, no context, no key.
 fn bare(folder: &Path, arguments: &[&str]) -> Command {
@@ -185,6 +186,46 @@ fn verify_takes_the_genuine_message_alone() {
         assert_eq!(refused.status.code(), Some(1), "{body}");
         assert!(text(&refused.stderr).contains(why), "{refused:?}");
     }
+}
+
+#[test]
+fn receive_answers_the_genuine_message_alone_with_success() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=";
+    let arguments = ["webhook", "receive", "--port", "0", "--most", "2", "--json"];
+    let mut receiving = bare(folder.path(), &arguments)
+        .env("WEIR_WEBHOOK_SECRET", secret)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut hint = String::new();
+    BufReader::new(receiving.stderr.take().expect("piped")).read_line(&mut hint).expect("a hint");
+    let address = hint.split("http://").nth(1).and_then(|rest| rest.split('/').next());
+    let address = address.and_then(|address| address.parse().ok()).expect("an address");
+    let now_s = jiff::Timestamp::now().as_second();
+    let oracle = standardwebhooks::Webhook::new(secret).expect("a secret");
+    let body = r#"{"type":"wallet.low","data":{}}"#;
+    let signature = oracle.sign("evt_1", now_s, body.as_bytes()).expect("signed");
+    let headers = [
+        "webhook-id: evt_1".to_owned(),
+        format!("webhook-timestamp: {now_s}"),
+        format!("webhook-signature: {signature}"),
+    ];
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    let mut line = Line::open(address);
+    assert_eq!(line.call("GET", "/any", &[], "").status, 405);
+    assert_eq!(line.call("POST", "/any", &headers, body).status, 200);
+    assert_eq!(line.call("POST", "/any", &headers, "{}").status, 400);
+    let ended = receiving.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(1), "one was refused");
+    let lines: Vec<Value> =
+        text(&ended.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(
+        (&lines[0]["ok"], &lines[0]["message"]["type"]),
+        (&true.into(), &"wallet.low".into())
+    );
+    assert_eq!((&lines[1]["ok"], &lines[1]["id"]), (&false.into(), &"evt_1".into()));
 }
 
 #[test]

@@ -174,7 +174,9 @@ fn mail(
         }
         let command = line.to_ascii_uppercase();
         let answer = if command.starts_with("EHLO") {
-            "250 sink\r\n"
+            "250-sink\r\n250 AUTH PLAIN\r\n"
+        } else if command.starts_with("AUTH") {
+            "235 welcome\r\n"
         } else if command.starts_with("MAIL") && *refuse > 0 {
             *refuse -= 1;
             "451 try again later\r\n"

@@ -3,6 +3,8 @@
 mod listen;
 mod verify;
 
+mod receive;
+
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -94,6 +96,8 @@ enum Action {
     },
     /// Print events as they happen, and post them, signed, to a receiver that only you can reach.
     Listen(listen::ListenArgs),
+    /// Receive messages on this machine and verify them; asks no server.
+    Receive(receive::ReceiveArgs),
     /// Check a message against a secret; asks no server.
     Verify(verify::VerifyArgs),
 }
@@ -132,6 +136,7 @@ pub(crate) fn run(args: &WebhookArgs) -> anyhow::Result<ExitCode> {
     let json = args.target.json;
     match &args.action {
         Action::Verify(message) => verify::run(message, json),
+        Action::Receive(how) => receive::run(how, json),
         Action::Listen(listen) => {
             let client = args.target.client()?;
             exit_code(listen::run(listen, &client, json))
@@ -187,8 +192,8 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             let rows = client.list(&format!("webhooks/{webhook}/deliveries"), *most)?;
             print::rows(&rows, &DELIVERIES, json)?;
         }
-        // These two are not a question and its answer.
-        Action::Listen(_) | Action::Verify(_) => {}
+        // These are not a question and its answer.
+        Action::Listen(_) | Action::Receive(_) | Action::Verify(_) => {}
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(crate) struct VerifyArgs {
 ///
 /// When something cannot be read, or standard output is gone.
 pub(crate) fn run(args: &VerifyArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let secret = secret(args.secret_file.as_deref())?;
+    let secret = read_secret(args.secret_file.as_deref())?;
     let headers = std::fs::read_to_string(&args.headers)
         .with_context(|| format!("cannot read {}", args.headers.display()))?;
     let header = |name: &'static str| {
@@ -65,7 +65,12 @@ pub(crate) fn run(args: &VerifyArgs, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn secret(file: Option<&Path>) -> anyhow::Result<String> {
+/// The secret from a file or, without one, from the environment.
+///
+/// # Errors
+///
+/// When there is none.
+pub(super) fn read_secret(file: Option<&Path>) -> anyhow::Result<String> {
     match file {
         Some(path) => std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the secret from {}", path.display())),
