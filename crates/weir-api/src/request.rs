@@ -1,5 +1,7 @@
 //! What a request says: its body, query, path and preconditions, read strictly.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -115,12 +117,24 @@ pub(crate) async fn read_body(request: Request) -> Result<bytes::Bytes, Problem>
             Code::RequestTooLarge,
             format!("The body may have at most {BODY_BYTES_MAX} bytes."),
         )),
+        Ok(Err(error)) if came_late(&*error) => {
+            Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time."))
+        }
         Ok(Err(_)) => Err(Problem::new(Code::InvalidRequest, "The body broke off before its end.")),
         Err(_) => Err(Problem::new(
             Code::RequestTimeout,
             format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs()),
         )),
     }
+}
+
+/// Whether somewhere below it is that nothing arrived in time.
+fn came_late(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut)
+    })
 }
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {

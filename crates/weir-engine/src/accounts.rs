@@ -284,14 +284,9 @@ impl Engine {
         let entitlement = Arc::new(Entitlement::new(&policy, Arc::clone(plan), &own, &[], now));
         let mut account = Account::new(id, entitlement);
         account.suspended = record.suspended;
-        let line = credit_line(&record)?;
-        account
-            .wallet
-            .set_credit_line(line)
-            .map_err(|why| ChangeError::invalid("credit_line", why))?;
         let terms = record.contract.as_ref().map(contracts::read).transpose()?;
-        let live = Live {
-            lines: (line, terms.as_ref().and_then(|terms| terms.credit_line)),
+        let mut live = Live {
+            lines: (credit_line(&record)?, terms.as_ref().and_then(|terms| terms.credit_line)),
             account,
             policy: policy.number(),
             own,
@@ -308,7 +303,6 @@ impl Engine {
             gone: false,
             alarms: AlarmLevels::default(),
         };
-        let mut live = live;
         settle_line(&mut live, now);
         self.settle_levels(&mut live, now, true);
         let record = ArcSwap::from_pointee(record);

@@ -10,7 +10,7 @@ use weir_core::money::Nano;
 use weir_core::operation::RouteIndex;
 use weir_core::policy::Policy;
 use weir_core::time::Timestamp;
-use weir_core::usage::Usage;
+use weir_core::usage::{Meter, Usage};
 use weir_store::usage::{Counters, Grain, LATENCY_BUCKETS, RollupKey};
 
 /// One call as it is counted.
@@ -36,6 +36,10 @@ pub struct Counted<'a> {
     pub charged: Nano,
     /// From its arrival to the end of its answer, in milliseconds.
     pub latency_ms: u64,
+    /// Bytes of its body that were passed on.
+    pub request_bytes: u64,
+    /// Bytes of the body of its answer.
+    pub response_bytes: u64,
     /// When it ended.
     pub at: Timestamp,
 }
@@ -82,11 +86,7 @@ impl Tallies {
             model: model.into(),
             status: 200,
         };
-        let counters = Counters {
-            input_tokens: signed(usage.input()),
-            output_tokens: signed(usage.output()),
-            ..Counters::default()
-        };
+        let counters = counters_of_usage(usage);
         let shard = usize::try_from(account.0).unwrap_or(0) % SHARDS;
         self.0[shard].lock().entry(key).or_default().add(&counters);
     }
@@ -118,25 +118,18 @@ pub(crate) fn add(sums: &mut Sums, call: &Counted<'_>) {
 
 /// Adds a charge that the ledger has, as far as its entry tells.
 pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
-    if !matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
-        return;
-    }
-    let key = entry.call.as_deref().and_then(|call| call.key);
-    let usage = entry.call.as_deref().map_or(Usage::NONE, |call| call.usage);
-    let is_debt = entry.kind == EntryKind::Debt;
-    // Debt is the second entry of a call that its charge has counted already.
-    let counters = Counters { charged: -entry.amount, ..Counters::default() };
-    let counters = if is_debt {
-        counters
-    } else {
-        Counters {
+    let call = entry.call.as_deref();
+    let counters = match entry.kind {
+        EntryKind::Charge => Counters {
             // Work that was metered elsewhere is charged, and was no request.
-            requests: i64::from(key.is_some()),
-            input_tokens: signed(usage.input()),
-            output_tokens: signed(usage.output()),
-            ..counters
-        }
+            requests: i64::from(call.is_some_and(|call| call.key.is_some())),
+            ..counters_of_usage(&call.map_or(Usage::NONE, |call| call.usage))
+        },
+        // Debt is the second entry of a call that its charge has counted already.
+        EntryKind::Debt => Counters::default(),
+        _ => return,
     };
+    let counters = Counters { charged: -entry.amount, ..counters };
     sums.entry(tally_of(policy, entry)).or_default().add(&counters);
 }
 
@@ -177,16 +170,30 @@ fn counters_of(call: &Counted<'_>) -> Counters {
         requests: 1,
         errors: i64::from(call.status >= 500),
         limited: i64::from(call.limited),
-        input_tokens: signed(call.usage.input()),
-        output_tokens: signed(call.usage.output()),
         charged: call.charged,
-        ..Counters::default()
+        request_bytes: bounded(call.request_bytes),
+        response_bytes: bounded(call.response_bytes),
+        ..counters_of_usage(&call.usage)
     };
     counters.latency[latency_bucket(call.latency_ms)] = 1;
     counters
 }
 
-fn signed(amount: u64) -> i64 {
+/// The tokens of a call, by kind.
+fn counters_of_usage(usage: &Usage) -> Counters {
+    Counters {
+        input_tokens: bounded(usage.input()),
+        cached_input_tokens: bounded(usage.of(Meter::CachedInputTokens)),
+        cache_write_tokens: bounded(usage.of(Meter::CacheWriteTokens)),
+        audio_input_tokens: bounded(usage.of(Meter::AudioInputTokens)),
+        output_tokens: bounded(usage.output()),
+        reasoning_tokens: bounded(usage.of(Meter::ReasoningTokens)),
+        audio_output_tokens: bounded(usage.of(Meter::AudioOutputTokens)),
+        ..Counters::default()
+    }
+}
+
+fn bounded(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }
 

@@ -102,6 +102,10 @@ pub struct Outcome {
     pub status: u16,
     /// From the call's arrival to the end of its answer, in milliseconds.
     pub latency_ms: u64,
+    /// Bytes of its body that were passed on.
+    pub request_bytes: u64,
+    /// Bytes of the body of its answer.
+    pub response_bytes: u64,
 }
 
 /// What settling came to.
@@ -460,6 +464,8 @@ impl Open {
             usage: bill.usage,
             charged: if self.charged { bill.amount } else { Nano::ZERO },
             latency_ms: outcome.latency_ms,
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
             at,
         }
     }

@@ -205,15 +205,22 @@ impl<'a> Context<'a> {
                 .retry(wait);
         }
         let detail = format!(
-            "The limit `{}` of {} {} per {} is used up{}; the same call passes in {}.",
+            "The limit `{}` of {} per {} is used up{}; the same call passes in {}.",
             view.name,
-            view.now.limit.unwrap_or(0),
-            view.unit.name(),
+            self.amount(view, view.now.limit.unwrap_or(0)),
             per(view.now.window),
             if matches!(view.owner, Owner::Key(_)) { " for this key" } else { "" },
             words(Span::from_secs(wait.secs_ceil().max(1))),
         );
         self.fail(Code::RateLimitExceeded, detail).limit(view).retry(wait)
+    }
+
+    /// So much of what a limit counts, in words.
+    fn amount(&self, view: &LimitView, amount: u64) -> String {
+        match view.unit {
+            Unit::Credits => format!("{} {}", money(amount), self.told.currency),
+            Unit::Requests | Unit::Tokens => format!("{amount} {}", view.unit.name()),
+        }
     }
 
     fn spend_cap(&self, view: &LimitView) -> Failure {
@@ -230,10 +237,10 @@ impl<'a> Context<'a> {
 
     fn never_fits(&self, view: &LimitView, amount: u64) -> Failure {
         let detail = format!(
-            "The call may use {amount} {}, more than the limit `{}` of {} can ever give at once.",
-            view.unit.name(),
+            "The call may use {}, more than the limit `{}` of {} can ever give at once.",
+            self.amount(view, amount),
             view.name,
-            view.now.limit.unwrap_or(0)
+            self.amount(view, view.now.limit.unwrap_or(0))
         );
         self.fail(Code::RequestExceedsLimit, detail).limit(view)
     }

@@ -208,7 +208,7 @@ impl Stream {
             End::Exhausted(_) => Flags::EXHAUSTED,
         };
         let flags = if self.draining { flags.and(Flags::CLIENT_GONE) } else { flags };
-        self.tally.lasted(self.facts.latency_ms());
+        self.tally.lasted(|| self.facts.latency_ms());
         let tally = std::mem::replace(&mut self.tally, Tally::new(crate::tally::Shape::None));
         let outcome = match end {
             End::Told => self.facts.outcome(&tally.finish(), status, flags),
@@ -353,7 +353,7 @@ pub(crate) async fn body(
     let Outlet { feed, listening, last, passed, .. } = outlet;
     let gone = if listening { Flags::default() } else { Flags::CLIENT_GONE };
     let flags = if broke.is_some() { gone.and(Flags::UPSTREAM_BROKE) } else { gone };
-    tally.lasted(facts.latency_ms());
+    tally.lasted(|| facts.latency_ms());
     let outcome = match broke {
         None => facts.outcome(&tally.finish(), status, flags),
         Some(_) => facts.cut_off(&tally.finish(), status, flags),

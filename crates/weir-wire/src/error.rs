@@ -276,7 +276,8 @@ impl ErrorDocument {
         self
     }
 
-    /// The same in Anthropic's shape, whose top-level `type` leaves no room for problem details.
+    /// The same in Anthropic's shape, whose top-level `type` leaves no room for problem details:
+    /// what to do and where to ask stand in the message.
     pub fn to_anthropic(&self) -> AnthropicError {
         let kind = match self.status {
             401 => "authentication_error",
@@ -289,9 +290,16 @@ impl ErrorDocument {
             500.. => "api_error",
             _ => "invalid_request_error",
         };
+        let mut message = format!("{} {}", self.error.message, self.help);
+        if let Some(Value::String(url)) = self.facts.get("top_up_url") {
+            message.push_str(&format!(" Credit: {url}"));
+        }
+        if let Some(url) = &self.support_url {
+            message.push_str(&format!(" Questions: {url}"));
+        }
         AnthropicError {
             kind: "error".to_owned(),
-            error: AnthropicDetail { kind: kind.to_owned(), message: self.error.message.clone() },
+            error: AnthropicDetail { kind: kind.to_owned(), message },
             request_id: self.request_id.clone(),
         }
     }
@@ -337,7 +345,7 @@ Every refusal and error of Weir has a stable code: `error.code`, and the end of 
 itself serves under `/weir/errors/CODE`. Branch on the code, never on the text. Every document has `detail` (what
 happened in this case), `help` (what to do), `request_id` (what to quote to support) and, where it says when to go on,
 `retry_after_s` beside the `Retry-After` header. On routes with `usage = \"anthropic\"` the document has Anthropic's
-shape; the code's meaning is the same.
+shape, and its message says all that; the code's meaning is the same.
 
 This page is generated from the catalogue in `crates/weir-wire/src/error.rs`.
 ";

@@ -16,6 +16,7 @@ mod commitments;
 mod flood;
 mod holds;
 mod money;
+mod room;
 mod sim;
 mod sound;
 mod support;

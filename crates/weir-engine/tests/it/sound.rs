@@ -1,7 +1,6 @@
 //! A wallet that got ahead of its ledger.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Map;
@@ -17,7 +16,7 @@ use weir_engine::ticket::{Keep, Outcome};
 use weir_engine::usage::{Dimension, Interval, UsageWanted};
 use weir_store::fault::Faults;
 
-use crate::support::{START, account, admit, boot, call, granted, key, nano, settle, wait};
+use crate::support::{START, account, admit, boot, call, copy, granted, key, nano, settle, wait};
 
 #[track_caller]
 fn check_balance(
@@ -179,14 +178,6 @@ fn a_crash_before_a_charge_is_posted_again_leaves_usage_as_the_ledger_has_it() {
 async fn hold(engine: &Engine, cell: &Arc<AccountCell>) -> weir_core::id::HoldId {
     let span = weir_core::time::Span::from_secs(3_600);
     engine.create_hold(cell, nano("5"), span, "job").await.unwrap().id
-}
-
-/// What a crash leaves: the files as they are.
-fn copy(from: &Path, to: &Path) {
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
 }
 
 /// Sees that what usage says was charged is what the ledger says, to the last unit.

@@ -51,6 +51,7 @@ mod promises;
 mod queue;
 mod quickstart;
 mod recorder;
+mod refusals;
 mod reload;
 mod restart;
 mod schema;

@@ -153,7 +153,8 @@ impl Weir {
         let folder = tempfile::tempdir().expect("a folder");
         let keys = seed(&folder.path().join("store"), wishes);
         std::fs::write(folder.path().join("weir.toml"), config).expect("written");
-        let process = serve(folder.path(), &[]);
+        let errors = folder.path().join("stderr.log");
+        let process = Process::start(&mut command(folder.path(), &[]), &errors, "admin API");
         let (data, admin) = (process.address("data plane"), process.address("admin API"));
         Self { process, data, admin, keys, folder }
     }
@@ -171,9 +172,23 @@ impl Weir {
 
     /// Serves again after [`Self::stop`] with more in its environment.
     pub(crate) fn serve_again_with(&mut self, environment: &[(&str, &str)]) {
-        self.process = serve(self.folder.path(), environment);
+        self.run(&mut command(self.folder.path(), environment));
+    }
+
+    fn run(&mut self, command: &mut Command) {
+        let errors = self.folder.path().join("stderr.log");
+        self.process = Process::start(command, &errors, "admin API");
         self.data = self.process.address("data plane");
         self.admin = self.process.address("admin API");
+    }
+
+    /// Serves again after [`Self::stop`], able to write only so much into any file.
+    pub(crate) fn serve_again_with_files_of(&mut self, kib: u32) {
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$WEIR\" serve", kib * 2);
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited]).current_dir(self.folder.path());
+        command.env("WEIR", env!("CARGO_BIN_EXE_weir"));
+        self.run(&mut command);
     }
 
     /// Writes another configuration, for when it serves again.
@@ -236,11 +251,11 @@ fn complete(config: &str) -> String {
     )
 }
 
-fn serve(folder: &Path, environment: &[(&str, &str)]) -> Process {
+fn command(folder: &Path, environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.envs(environment.iter().copied());
     command.current_dir(folder).args(["serve", "--config", "weir.toml"]);
-    Process::start(&mut command, &folder.join("stderr.log"), "admin API")
+    command
 }
 
 /// A running `weir demo`.
