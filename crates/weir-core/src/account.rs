@@ -92,7 +92,9 @@ impl Account {
     /// Forgets what a key that is gone has used.
     pub fn forget(&mut self, key: KeyId) {
         self.windows.forget(key);
-        self.retired.retain(|(slot, _)| slot.owner != Owner::Key(key));
+        if !self.retired.is_empty() {
+            self.retired.retain(|(slot, _)| slot.owner != Owner::Key(key));
+        }
     }
 
     /// The rule of a window whose limit is gone for now.
@@ -113,6 +115,9 @@ impl Account {
             if let Some(old) = find(old, applied.limit.id).or(back.as_ref()) {
                 carry_over(&mut self.windows, slot, old, rule, now);
             }
+        }
+        if self.retired.is_empty() {
+            return;
         }
         let windows = &mut self.windows;
         self.retired.retain(|(slot, rule)| {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use weir_core::account::Owner;
+use weir_core::account::{Owner, Slot};
 use weir_core::limit::Algorithm;
 use weir_core::time::{Span, Timestamp};
+use weir_core::window::Window;
 use weir_store::index::WalletSnapshot;
 use weir_store::op::{Checkpoint, Op, Sweep, Urgency};
 use weir_store::usage::{Forget, Grain, WindowKey, WindowState};
 
-use crate::cell::AccountCell;
+use crate::cell::{AccountCell, Live};
 use crate::counted;
 use crate::engine::Engine;
 use crate::recover::CheckpointRow;
@@ -115,36 +116,7 @@ impl Engine {
     fn write_account(&self, cell: &Arc<AccountCell>) -> Option<WalletSnapshot> {
         let clock = self.now();
         let mut live = cell.live.lock();
-        let now = live.account.observe(clock);
-        let account = &live.account;
-        let of_account =
-            account.entitlement.listed().iter().map(|applied| (Owner::Account, applied));
-        let states: Vec<_> = live.keys.iter().map(|key| (key.id, key.state.load_full())).collect();
-        let of_keys = states
-            .iter()
-            .flat_map(|(id, state)| state.limits.iter().map(|applied| (Owner::Key(*id), applied)));
-        let mut windows = Vec::new();
-        for (owner, applied) in of_account.chain(of_keys) {
-            let slot = weir_core::account::Slot { owner, limit: applied.limit.id };
-            let window = account.windows.at(slot);
-            if window == weir_core::window::Window::default()
-                || applied.limit.rule.algorithm() == Algorithm::Concurrency
-            {
-                continue;
-            }
-            let view = account.view(owner, applied, now);
-            let key = match owner {
-                Owner::Account => None,
-                Owner::Key(id) => Some(id),
-            };
-            let [a, b, c] = window.to_bits().map(u64::cast_signed);
-            let ends_at = says_nothing_from(&view);
-            let name = counted::written(&applied.limit);
-            windows.push((
-                WindowKey { account: cell.id, key, name },
-                WindowState { a, b, c, ends_at },
-            ));
-        }
+        let windows = windows_of(cell, &mut live, clock);
         let wallet = (live.last_entry.0 > 0).then(|| {
             let state = serde_json::to_string(&WalletRow::of(&live)).unwrap_or_default();
             WalletSnapshot { account: cell.id, as_of: live.last_entry, state }
@@ -153,6 +125,51 @@ impl Engine {
         self.journal.store().windows(windows);
         wallet.filter(|wallet| !wallet.state.is_empty())
     }
+
+    /// Writes the windows of all accounts in place of what is stored, at once.
+    pub(crate) fn write_windows_anew(&self, stored: &[(WindowKey, WindowState)]) {
+        let clock = self.now();
+        let mut windows: Vec<_> = stored.iter().map(|(key, _)| (key.clone(), None)).collect();
+        for cell in self.all_accounts() {
+            windows.extend(windows_of(&cell, &mut cell.live.lock(), clock));
+        }
+        self.journal.store().windows(windows);
+        self.flush_behind();
+    }
+}
+
+/// An account's windows as they are stored.
+fn windows_of(
+    cell: &AccountCell,
+    live: &mut Live,
+    clock: Timestamp,
+) -> Vec<(WindowKey, Option<WindowState>)> {
+    let now = live.account.observe(clock);
+    let account = &live.account;
+    let of_account = account.entitlement.listed().iter().map(|applied| (Owner::Account, applied));
+    let states: Vec<_> = live.keys.iter().map(|key| (key.id, key.state.load_full())).collect();
+    let of_keys = states
+        .iter()
+        .flat_map(|(id, state)| state.limits.iter().map(|applied| (Owner::Key(*id), applied)));
+    let mut windows = Vec::new();
+    for (owner, applied) in of_account.chain(of_keys) {
+        let slot = Slot { owner, limit: applied.limit.id };
+        let window = account.windows.at(slot);
+        if window == Window::default() || applied.limit.rule.algorithm() == Algorithm::Concurrency {
+            continue;
+        }
+        let view = account.view(owner, applied, now);
+        let key = match owner {
+            Owner::Account => None,
+            Owner::Key(id) => Some(id),
+        };
+        let [a, b, c] = window.to_bits().map(u64::cast_signed);
+        let ends_at = says_nothing_from(&view);
+        let name = counted::written(&applied.limit);
+        let state = WindowState { a, b, c, ends_at };
+        windows.push((WindowKey { account: cell.id, key, name }, Some(state)));
+    }
+    windows
 }
 
 /// From when on a window is as good as never used: after its end, and after as many more windows

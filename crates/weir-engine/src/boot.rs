@@ -105,7 +105,7 @@ impl Engine {
             }
             let cell =
                 self.account_cell(id, record).map_err(|why| senseless("account", id, why))?;
-            self.accounts.pin().insert(id, cell);
+            self.list(&cell);
         }
         if missing.is_empty() {
             return Ok(());
@@ -214,7 +214,8 @@ impl Engine {
 
     /// Takes up windows under the rules that hold now. One that was counted by another kind of
     /// rule is carried over; of several of one limit the one counts that says the most. Where the
-    /// clock was set back, each has as long to go as it had when the last one was written.
+    /// clock was set back, each has as long to go as it had when the last one was written; they
+    /// are written at once and nothing else stays, so that no later start moves them again.
     fn load_windows(&self, windows: &[(WindowKey, WindowState)]) {
         let (now, ahead) = (self.now(), self.ahead(windows));
         for (key, state) in windows {
@@ -234,14 +235,14 @@ impl Engine {
             } else if let Some(ahead) = ahead {
                 window = rule.rebase(&window, ahead, now);
             }
-            if ahead.is_some() {
-                self.touch(&cell);
-            }
             let slot = Slot { owner, limit };
             let used = |window| rule.snapshot(window, now).used;
             if used(&window) > used(&live.account.windows.at(slot)) {
                 live.account.windows.put(slot, window);
             }
+        }
+        if ahead.is_some() {
+            self.write_windows_anew(windows);
         }
     }
 

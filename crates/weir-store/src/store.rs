@@ -260,14 +260,10 @@ impl Store {
         self.snapshots.hand_in(wallets, complete_to)
     }
 
-    /// Hands in limit windows, to be written behind.
-    pub fn windows(&self, windows: impl IntoIterator<Item = (WindowKey, WindowState)>) {
+    /// Hands in limit windows, to be written behind and all at once; `None` removes one. Of two
+    /// of one key the later counts.
+    pub fn windows(&self, windows: impl IntoIterator<Item = (WindowKey, Option<WindowState>)>) {
         self.pending.windows(windows);
-    }
-
-    /// Removes a limit window.
-    pub fn drop_window(&self, key: WindowKey) {
-        self.pending.window(key, None);
     }
 
     /// Hands in usage, to be added behind to what is there. Every charge up to `applied` is in

@@ -1,6 +1,6 @@
 //! One price: a tariff for each meter, and other rates for long prompts.
 
-use super::tariff::{Mode, Multiplier, Tariff};
+use super::tariff::Tariff;
 use crate::usage::Meter;
 
 /// What is charged for each meter.
@@ -119,16 +119,6 @@ impl Price {
     /// The rates for long prompts, ascending by where they begin.
     pub fn long_contexts(&self) -> &[LongContext] {
         &self.long
-    }
-
-    /// Whether anything costs more or less depending on what was used before in the period, or
-    /// costs fractions of a pico unit: only then do totals of the period matter to the charge.
-    pub fn needs_totals(&self) -> bool {
-        let list = Multiplier::ONE;
-        std::iter::once(&self.rates)
-            .chain(self.long.iter().map(|context| &context.rates))
-            .flat_map(Rates::iter)
-            .any(|(meter, tariff)| tariff.mode() != Mode::Flat || tariff.is_fractional(meter, list))
     }
 
     /// The rates of a call with so many prompt tokens.

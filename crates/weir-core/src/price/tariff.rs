@@ -200,15 +200,6 @@ impl Tariff {
         Some(numerator.div_ceil(denominator * self.divisor(scale)))
     }
 
-    /// Whether a unit may cost a fraction of a pico unit.
-    pub(super) fn is_fractional(&self, meter: Meter, multiplier: Multiplier) -> bool {
-        let whole = self.divisor(scale(meter));
-        self.tiers.iter().any(|tier| match multiplier.of(u128::from(tier.pico)) {
-            Some((numerator, denominator)) => !numerator.is_multiple_of(denominator * whole),
-            None => true,
-        })
-    }
-
     /// Tiers that units beyond `before` may fall into.
     fn ahead(&self, before: u128, scale: u128) -> impl Iterator<Item = &Tier> {
         self.tiers.iter().filter(move |tier| end(tier, scale).is_none_or(|end| end > before))

@@ -68,13 +68,6 @@ pub struct Snapshot {
     pub window: Span,
 }
 
-impl Snapshot {
-    /// What a call may still use now: [`Self::remaining`], without the reserve if it is not urgent.
-    pub const fn remaining_for(&self, urgent: bool) -> u64 {
-        if urgent { self.remaining } else { self.remaining.saturating_sub(self.reserved) }
-    }
-}
-
 /// When what was refused would pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wait {

@@ -1,15 +1,19 @@
 //! A wall clock that was set back, or forward, while nothing ran.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_core::admit::Refusal;
+use weir_core::id::KeyId;
 use weir_core::time::Span;
 use weir_engine::call::{Admission, Why};
 use weir_engine::cell::KeyCell;
 use weir_engine::engine::Engine;
+use weir_store::fault::Faults;
+use weir_store::store::{Options, Store};
 
-use crate::support::{START, account, admit, boot, call, granted, key, pass, settle, wait};
+use crate::support::{START, account, admit, boot, call, copy, granted, key, pass, settle, wait};
 
 const DAY: i64 = 86_400;
 
@@ -108,6 +112,65 @@ fn time_that_passed_while_nothing_ran_counts() {
         assert_eq!(after.map_or(0, Span::micros), left.max(0), "{limit}");
         assert_eq!(waits(&limit, "free", 30 * DAY).1, None, "{limit}");
     }
+}
+
+/// A folder with a used-up limit of its own, of which a second limit was taken away again; gives
+/// back how long its key had to wait.
+fn used_up_beside_a_limit_that_is_gone(folder: &Path) -> (KeyId, Span) {
+    let engine = boot(folder, START, None);
+    let cell = account(&engine, "payg", "100");
+    let limit = |all: Option<&str>| {
+        let limits = [("ai", Some("3/hour")), ("all", all)];
+        let limits = limits.into_iter().filter_map(|(name, rule)| Some((name, json!(rule?))));
+        let limits = limits.map(|(name, rule)| (name.to_owned(), rule)).collect();
+        wait(engine.change_account(cell.id, None, |record| {
+            record.limits = limits;
+            Ok(())
+        }))
+        .unwrap();
+    };
+    limit(Some("100/day"));
+    let key = key(&engine, &cell);
+    while refused_for(&engine, &key).is_none() {}
+    engine.write_behind();
+    limit(None);
+    let (id, before) = (key.id, refused_for(&engine, &key).expect("it is used up"));
+    stop(engine, (cell, key));
+    (id, before)
+}
+
+#[test]
+fn what_no_limit_counts_any_more_moves_the_other_windows_no_second_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (id, before) = used_up_beside_a_limit_that_is_gone(folder.path());
+    let back = START.minus(Span::from_secs(3_600));
+    for start in 0..3 {
+        let engine = boot(folder.path(), back, None);
+        let key = engine.key(id).unwrap();
+        assert_eq!(refused_for(&engine, &key), Some(before), "start {start}");
+        stop(engine, key);
+    }
+}
+
+#[test]
+fn a_kill_right_after_a_start_with_the_clock_set_back_leaves_no_window_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let (id, before) = used_up_beside_a_limit_that_is_gone(folder.path());
+    let back = START.minus(Span::from_secs(3_600));
+    // Nothing is written behind but what the start itself asks for.
+    let faults = Arc::new(Faults::default());
+    faults.step_by_step();
+    let _running = boot(folder.path(), back, Some(faults));
+    let killed = tempfile::tempdir().unwrap();
+    copy(folder.path(), killed.path());
+    let (store, loaded) = Store::open(killed.path(), Options::default()).unwrap();
+    let began: Vec<_> = loaded.windows.iter().map(|(_, state)| state.a).collect();
+    assert!(!began.is_empty() && began.iter().all(|at| *at <= back.micros()), "{began:?}");
+    drop((store, loaded));
+    let engine = boot(killed.path(), back, None);
+    let key = engine.key(id).unwrap();
+    assert_eq!(refused_for(&engine, &key), Some(before));
+    stop(engine, key);
 }
 
 #[test]

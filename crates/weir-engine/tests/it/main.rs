@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says what makes it fail again"
 )]
 
+mod accounts;
 mod alerts;
 mod auto_top_up;
 mod clock;
@@ -15,6 +16,7 @@ mod commitments;
 mod flood;
 mod holds;
 mod money;
+mod room;
 mod sim;
 mod sound;
 mod support;

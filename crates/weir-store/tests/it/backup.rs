@@ -23,7 +23,8 @@ fn a_backup_taken_while_commits_go_on_restores_to_a_moment_of_the_books() {
     let (store, _) = open(&dir.path().join("live"));
     let store = Arc::new(store);
     fill(&store, &mut Books::default(), 1, 10);
-    store.windows([window()]);
+    let (key, state) = window();
+    store.windows([(key, Some(state))]);
     let file = dir.path().join("weir.backup");
     let copied = Arc::clone(&store);
     std::thread::scope(|scope| {

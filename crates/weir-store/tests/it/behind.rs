@@ -1,11 +1,15 @@
 //! What is written behind: the index, snapshots, windows, roll-ups.
 
+use std::collections::BTreeMap;
+
 use weir_core::id::{AccountId, KeyId, Seq};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 use weir_store::index::WalletSnapshot;
 use weir_store::store::Store;
-use weir_store::usage::{Counters, Forget, Grain, RollupKey, RollupRange, WindowKey, WindowState};
+use weir_store::usage::{
+    Counters, Forget, Grain, Rollup, RollupKey, RollupRange, WindowKey, WindowState,
+};
 
 use crate::support::{Books, fill, open, positions};
 
@@ -137,7 +141,22 @@ fn rollups(store: &Store, account: u64) -> Vec<(RollupKey, Counters)> {
         to: Timestamp::from_secs(10_000),
     };
     let mut found = Vec::new();
-    store.reader().rollups(&range, |key, counters| found.push((key, counters))).unwrap();
+    let RollupRange { account, grain, .. } = range;
+    let mut sums = BTreeMap::<Timestamp, Counters>::new();
+    let visit = |row: Rollup<'_>, counters: Counters| {
+        let Rollup { start, key, route, class, model, status } = row;
+        let [route, class, model] = [route, class, model].map(Into::into);
+        found.push((
+            RollupKey { account, grain, start, key, route, class, model, status },
+            counters,
+        ));
+        sums.entry(start).or_default().add(&counters);
+    };
+    store.reader().rollups(&range, visit).unwrap();
+    let mut totals = BTreeMap::new();
+    let total = |start, counters| assert!(totals.insert(start, counters).is_none());
+    store.reader().usage_totals(&range, total).unwrap();
+    assert_eq!(totals, sums, "the totals are the sums of their rows");
     found
 }
 
@@ -186,11 +205,13 @@ fn windows_come_back_as_they_were_last_handed_in() {
         name: name.into(),
     };
     let state = |a, ends_at| WindowState { a, b: -1, c: 3, ends_at: Timestamp::from_secs(ends_at) };
-    store.windows([(key("ai", None), state(1, 10)), (key("ai", Some(2)), state(2, 20))]);
+    let some = |a, ends_at| Some(state(a, ends_at));
+    store.windows([(key("ai", None), some(1, 10)), (key("ai", Some(2)), some(2, 20))]);
     store.flush();
-    store.windows([(key("ai", None), state(5, 30)), (key("all", None), state(6, 40))]);
+    store.windows([(key("ai", None), None), (key("all", None), some(6, 40))]);
+    store.windows([(key("ai", None), some(5, 30))]);
     store.flush();
-    store.drop_window(key("all", None));
+    store.windows([(key("all", None), None)]);
     store.forget(Forget::Windows(Timestamp::from_secs(20)));
     drop(store);
     let (_store, loaded) = open(dir.path());

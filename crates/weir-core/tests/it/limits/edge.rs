@@ -167,10 +167,7 @@ fn the_reserve_is_for_urgent_calls() {
         });
         assert_eq!(passed.count(), 8, "a quarter of ten, rounded down, is kept");
         let seen = rule.snapshot(&window, secs(9));
-        assert_eq!(
-            (seen.remaining, seen.remaining_for(true), seen.remaining_for(false)),
-            (2, 2, 0)
-        );
+        assert_eq!((seen.remaining, seen.reserved), (2, 2));
         assert_eq!(rule.check(&window, 9, false, secs(9)), Err(Blocked { wait: Wait::Never }));
         assert_eq!(drain(&rule, &mut window, secs(9)), 2);
     }
