@@ -61,6 +61,8 @@ usage: cargo xtask VERB
                   what Weir costs beside nginx before the same upstream (docs/performance.md)
   bench limits [--quick] [--rounds N] [--keys N,N] [--decisions N] [--accounts N]
                   what a decision costs beside other limiters (docs/performance-limits.md)
+  bench usage [--quick] [--rounds N] [--calls N] [--accounts N] [--folder KEPT]
+                  how long questions about usage take (docs/performance.md)
   faults NAME|selection|--list [--seed N] [--rounds R] [--from N] [--weir BINARY]
                   the real binary under kill -9, failing and full disks (docs/faults.md)
   tidy            the house rules alone: layers, imports, file lengths, banned words

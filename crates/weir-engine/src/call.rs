@@ -249,6 +249,8 @@ impl Engine {
             usage: Usage::NONE,
             charged: Nano::ZERO,
             latency_ms,
+            request_bytes: 0,
+            response_bytes: 0,
             at: self.now(),
         };
         self.watchers.tell(&counted);

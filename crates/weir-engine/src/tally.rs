@@ -10,7 +10,7 @@ use weir_core::money::Nano;
 use weir_core::operation::RouteIndex;
 use weir_core::policy::Policy;
 use weir_core::time::Timestamp;
-use weir_core::usage::Usage;
+use weir_core::usage::{Meter, Usage};
 use weir_store::usage::{Counters, Grain, LATENCY_BUCKETS, RollupKey};
 
 /// One call as it is counted.
@@ -36,6 +36,10 @@ pub struct Counted<'a> {
     pub charged: Nano,
     /// From its arrival to the end of its answer, in milliseconds.
     pub latency_ms: u64,
+    /// Bytes of its body that were passed on.
+    pub request_bytes: u64,
+    /// Bytes of the body of its answer.
+    pub response_bytes: u64,
     /// When it ended.
     pub at: Timestamp,
 }
@@ -62,6 +66,29 @@ impl Tallies {
     pub(crate) fn count(&self, call: &Counted<'_>) {
         let shard = usize::try_from(call.account.0 ^ call.key.0).unwrap_or(0) % SHARDS;
         add(&mut self.0[shard].lock(), call);
+    }
+
+    /// Counts work that was metered elsewhere and is not charged: it was no request.
+    pub(crate) fn count_work(
+        &self,
+        account: AccountId,
+        policy: &Policy,
+        model: &str,
+        usage: &Usage,
+        at: Timestamp,
+    ) {
+        let key = TallyKey {
+            account,
+            key: KeyId::default(),
+            minute: at.micros().div_euclid(MINUTE_US),
+            policy: policy.number(),
+            route: NO_ROUTE,
+            model: model.into(),
+            status: 200,
+        };
+        let counters = counters_of_usage(usage);
+        let shard = usize::try_from(account.0).unwrap_or(0) % SHARDS;
+        self.0[shard].lock().entry(key).or_default().add(&counters);
     }
 
     pub(crate) fn take(&self) -> Sums {
@@ -91,33 +118,32 @@ pub(crate) fn add(sums: &mut Sums, call: &Counted<'_>) {
 
 /// Adds a charge that the ledger has, as far as its entry tells.
 pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
-    if !matches!(entry.kind, EntryKind::Charge | EntryKind::Debt) {
-        return;
-    }
-    let key = entry.call.as_deref().and_then(|call| call.key);
-    let usage = entry.call.as_deref().map_or(Usage::NONE, |call| call.usage);
-    let is_debt = entry.kind == EntryKind::Debt;
-    let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-    // Debt is the second entry of a call that its charge has counted already.
-    let counters = Counters { charged: -entry.amount, ..Counters::default() };
-    let counters = if is_debt {
-        counters
-    } else {
-        Counters {
+    let call = entry.call.as_deref();
+    let counters = match entry.kind {
+        EntryKind::Charge => Counters {
             // Work that was metered elsewhere is charged, and was no request.
-            requests: i64::from(key.is_some()),
-            input_tokens: tokens(usage.input()),
-            output_tokens: tokens(usage.output()),
-            ..counters
-        }
+            requests: i64::from(call.is_some_and(|call| call.key.is_some())),
+            ..counters_of_usage(&call.map_or(Usage::NONE, |call| call.usage))
+        },
+        // Debt is the second entry of a call that its charge has counted already.
+        EntryKind::Debt => Counters::default(),
+        _ => return,
     };
+    let counters = Counters { charged: -entry.amount, ..counters };
     sums.entry(tally_of(policy, entry)).or_default().add(&counters);
 }
 
-/// Takes back what a call was counted as charged: it was made, and is not charged after all.
-pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
-    let counters = Counters { charged: entry.amount, ..Counters::default() };
-    sums.entry(tally_of(policy, entry)).or_default().add(&counters);
+/// Counts a call that was counted as answered with a status as what its client got: an error, and
+/// no charge.
+pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry, status: u16) {
+    // Its debt, if any, is an entry more of the same call.
+    let calls = i64::from(entry.kind == EntryKind::Charge);
+    let before = TallyKey { status, ..tally_of(policy, entry) };
+    let counters = Counters { requests: -calls, charged: entry.amount, ..Counters::default() };
+    sums.entry(before).or_default().add(&counters);
+    let after = TallyKey { status: WITHHELD, ..tally_of(policy, entry) };
+    let counters = Counters { requests: calls, errors: calls, ..Counters::default() };
+    sums.entry(after).or_default().add(&counters);
 }
 
 /// Where an entry is counted. It does not tell the status: nearly all that is charged was answered
@@ -140,18 +166,35 @@ fn tally_of(policy: &Policy, entry: &Entry) -> TallyKey {
 }
 
 fn counters_of(call: &Counted<'_>) -> Counters {
-    let tokens = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
     let mut counters = Counters {
         requests: 1,
         errors: i64::from(call.status >= 500),
         limited: i64::from(call.limited),
-        input_tokens: tokens(call.usage.input()),
-        output_tokens: tokens(call.usage.output()),
         charged: call.charged,
-        ..Counters::default()
+        request_bytes: bounded(call.request_bytes),
+        response_bytes: bounded(call.response_bytes),
+        ..counters_of_usage(&call.usage)
     };
     counters.latency[latency_bucket(call.latency_ms)] = 1;
     counters
+}
+
+/// The tokens of a call, by kind.
+fn counters_of_usage(usage: &Usage) -> Counters {
+    Counters {
+        input_tokens: bounded(usage.input()),
+        cached_input_tokens: bounded(usage.of(Meter::CachedInputTokens)),
+        cache_write_tokens: bounded(usage.of(Meter::CacheWriteTokens)),
+        audio_input_tokens: bounded(usage.of(Meter::AudioInputTokens)),
+        output_tokens: bounded(usage.output()),
+        reasoning_tokens: bounded(usage.of(Meter::ReasoningTokens)),
+        audio_output_tokens: bounded(usage.of(Meter::AudioOutputTokens)),
+        ..Counters::default()
+    }
+}
+
+fn bounded(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }
 
 /// The bucket of a latency: each bound is twice the one before, from 1 ms.
@@ -201,6 +244,8 @@ pub(crate) fn rollups(
 pub(crate) const EVERYBODY: AccountId = AccountId(0);
 /// A route that the policy does not have, or no call at all.
 const NO_ROUTE: RouteIndex = RouteIndex(u16::MAX);
+/// What a client gets whose answer is withheld.
+const WITHHELD: u16 = 503;
 const SHARDS: usize = 8;
 const MINUTE_US: i64 = 60_000_000;
 const GRAINS: [(Grain, i64); 3] =

@@ -1,13 +1,15 @@
 //! Usage as it was rolled up: series over time, sums, and how long things last at this rate.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write;
 
 use weir_core::admit::LimitView;
 use weir_core::id::AccountId;
 use weir_core::limit::Algorithm;
 use weir_core::money::Nano;
 use weir_core::time::{Span, Timestamp};
-use weir_store::usage::{Counters, Grain, RollupKey, RollupRange};
+use weir_store::usage::{Counters, Grain, Rollup, RollupRange};
 
 use crate::change::ChangeError;
 use crate::engine::Engine;
@@ -127,14 +129,14 @@ impl Dimension {
         Self::ALL.into_iter().find(|dimension| dimension.name() == name)
     }
 
-    fn of(self, key: &RollupKey) -> String {
+    fn of<'a>(self, account: AccountId, row: &Rollup<'a>) -> Cow<'a, str> {
         match self {
-            Self::Account => key.account.to_string(),
-            Self::Key => key.key.map_or_else(String::new, |key| key.to_string()),
-            Self::Route => key.route.to_string(),
-            Self::Class => key.class.to_string(),
-            Self::Model => key.model.to_string(),
-            Self::Status => key.status.to_string(),
+            Self::Account => account.to_string().into(),
+            Self::Key => row.key.map_or_else(String::new, |key| key.to_string()).into(),
+            Self::Route => row.route.into(),
+            Self::Class => row.class.into(),
+            Self::Model => row.model.into(),
+            Self::Status => row.status.to_string().into(),
         }
     }
 }
@@ -155,14 +157,49 @@ impl UsageSums {
         count(self.0.limited)
     }
 
-    /// Prompt tokens.
+    /// Prompt tokens of every kind.
     pub fn input_tokens(&self) -> u64 {
         count(self.0.input_tokens)
     }
 
-    /// Generated tokens.
+    /// Of the prompt tokens, those read from the upstream's cache.
+    pub fn cached_input_tokens(&self) -> u64 {
+        count(self.0.cached_input_tokens)
+    }
+
+    /// Of the prompt tokens, those written into the upstream's cache.
+    pub fn cache_write_tokens(&self) -> u64 {
+        count(self.0.cache_write_tokens)
+    }
+
+    /// Of the prompt tokens, audio.
+    pub fn audio_input_tokens(&self) -> u64 {
+        count(self.0.audio_input_tokens)
+    }
+
+    /// Generated tokens of every kind.
     pub fn output_tokens(&self) -> u64 {
         count(self.0.output_tokens)
+    }
+
+    /// Of the generated tokens, those that the caller does not see.
+    pub fn reasoning_tokens(&self) -> u64 {
+        count(self.0.reasoning_tokens)
+    }
+
+    /// Of the generated tokens, audio.
+    pub fn audio_output_tokens(&self) -> u64 {
+        count(self.0.audio_output_tokens)
+    }
+
+    /// Bytes of the bodies of calls, as they were passed on.
+    pub fn request_bytes(&self) -> u64 {
+        count(self.0.request_bytes)
+    }
+
+    /// Bytes of the bodies of answers, as they came from upstreams.
+    pub fn response_bytes(&self) -> u64 {
+        count(self.0.response_bytes)
     }
 
     /// What was charged.
@@ -222,27 +259,79 @@ impl Engine {
                 }
                 None => vec![EVERYBODY],
             };
-            let mut rows: BTreeMap<(Timestamp, Vec<String>), UsageSums> = BTreeMap::new();
+            let apart = group_by.iter().any(|dimension| *dimension != Dimension::Account);
+            let mut series = Series::new(group_by);
             for account in accounts {
                 let range = RollupRange { account, grain, from, to };
-                reader.rollups(&range, |key, counters| {
-                    let group = group_by.iter().map(|dimension| dimension.of(&key)).collect();
-                    if rows.len() <= ROWS_MAX {
-                        rows.entry((key.start, group)).or_default().0.add(&counters);
-                    }
-                })?;
-                if rows.len() > ROWS_MAX {
+                if apart {
+                    reader.rollups(&range, |row, counters| series.add(account, &row, &counters))?;
+                } else {
+                    reader.usage_totals(&range, |start, counters| {
+                        series.add(account, &Rollup { start, ..ALIKE }, &counters);
+                    })?;
+                }
+                if series.rows.len() > ROWS_MAX {
                     return Ok(None);
                 }
             }
-            let rows = rows.into_iter();
-            let rows = rows.map(|((start, group), sums)| UsageRow { start, group, sums });
-            Ok(Some(rows.collect()))
+            Ok(Some(series.in_order()))
         });
         rows.await?.ok_or_else(|| {
             let why = format!("more than {ROWS_MAX} rows; ask for less time or longer intervals");
             ChangeError::invalid("group_by", why)
         })
+    }
+}
+
+/// The rows of an answer as they come together.
+struct Series {
+    group_by: Vec<Dimension>,
+    /// Every group once, by its values behind their lengths.
+    numbers: HashMap<String, usize>,
+    groups: Vec<Vec<String>>,
+    /// The group that is looked for.
+    sought: String,
+    rows: HashMap<(Timestamp, usize), UsageSums>,
+}
+
+impl Series {
+    fn new(group_by: Vec<Dimension>) -> Self {
+        let (numbers, groups) = (HashMap::new(), Vec::new());
+        Self { group_by, numbers, groups, sought: String::new(), rows: HashMap::new() }
+    }
+
+    /// Adds what a row counted; no more than one row above what may be given.
+    fn add(&mut self, account: AccountId, row: &Rollup<'_>, counters: &Counters) {
+        if self.rows.len() > ROWS_MAX {
+            return;
+        }
+        self.sought.clear();
+        for dimension in &self.group_by {
+            let value = dimension.of(account, row);
+            // Writing into a string does not fail.
+            let _ = write!(self.sought, "{}:{value}", value.len());
+        }
+        let number = match self.numbers.get(&self.sought) {
+            Some(number) => *number,
+            None => {
+                let values = self.group_by.iter().map(|by| by.of(account, row).into_owned());
+                self.groups.push(values.collect());
+                self.numbers.insert(self.sought.clone(), self.groups.len() - 1);
+                self.groups.len() - 1
+            }
+        };
+        self.rows.entry((row.start, number)).or_default().0.add(counters);
+    }
+
+    fn in_order(self) -> Vec<UsageRow> {
+        let Self { rows, groups, .. } = self;
+        let group = |number: usize| groups.get(number).cloned().unwrap_or_default();
+        let row = |((start, number), sums)| UsageRow { start, group: group(number), sums };
+        let mut rows: Vec<UsageRow> = rows.into_iter().map(row).collect();
+        rows.sort_unstable_by(|one, other| {
+            one.start.cmp(&other.start).then_with(|| one.group.cmp(&other.group))
+        });
+        rows
     }
 }
 
@@ -270,6 +359,15 @@ pub fn exhaustion_at(view: &LimitView, now: Timestamp) -> Option<Timestamp> {
     (at < view.now.reset_at).then_some(at)
 }
 
+/// A row in which nothing is told apart.
+const ALIKE: Rollup<'static> = Rollup {
+    start: Timestamp::from_micros(0),
+    key: None,
+    route: "",
+    class: "",
+    model: "",
+    status: 0,
+};
 /// How many rows one answer may have.
 const ROWS_MAX: usize = 100_000;
 

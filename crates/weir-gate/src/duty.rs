@@ -16,7 +16,7 @@ use weir_wire::error::Code;
 
 use crate::idempotency::{Once, Recording};
 use crate::meters::GateMeters;
-use crate::out_body::BodyFault;
+use crate::out_body::BodyFate;
 use crate::refuse::{Context, Dialect, Failure};
 use crate::settings::Told;
 use crate::tally::{Shape, Tallied};
@@ -45,8 +45,8 @@ pub(crate) struct Facts {
     pub(crate) on_disconnect: OnDisconnect,
     pub(crate) on_exhausted: OnExhausted,
     pub(crate) head_only: bool,
-    /// What was wrong with the client's body, once something is.
-    pub(crate) body_fault: BodyFault,
+    /// What became of the client's body.
+    pub(crate) body_fate: BodyFate,
     /// The most bytes that a client's body may have.
     pub(crate) body_bytes_max: u64,
     /// The idempotency key under which it is made.
@@ -186,6 +186,8 @@ impl Facts {
             flags: flags.and(tallied.flags),
             status: status.as_u16(),
             latency_ms: self.latency_ms(),
+            request_bytes: self.body_fate.bytes(),
+            response_bytes: tallied.body_bytes,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The body of a request on its way to an upstream.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -17,15 +18,21 @@ use crate::idle_body::IdleBodyError;
 pub enum OutBody {
     /// All of it is here.
     Whole(Option<Bytes>),
-    /// It is passed on as it comes, up to the most that is allowed; what was wrong with it is kept
-    /// for whoever must tell.
-    Passed(Limited<RequestBody>, BodyFault),
+    /// It is passed on as it comes, up to the most that is allowed; what became of it is kept for
+    /// whoever must tell.
+    Passed(Limited<RequestBody>, BodyFate),
 }
 
-/// What was wrong with a client's body, once something is: the upstream's connection then breaks,
+/// What became of a client's body. If something was wrong with it the upstream's connection breaks,
 /// and is not to blame.
 #[derive(Clone, Debug, Default)]
-pub struct BodyFault(Arc<OnceLock<Fault>>);
+pub struct BodyFate(Arc<Fate>);
+
+#[derive(Debug, Default)]
+struct Fate {
+    fault: OnceLock<Fault>,
+    bytes: AtomicU64,
+}
 
 /// What was wrong with a client's body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,10 +58,19 @@ impl Fault {
     }
 }
 
-impl BodyFault {
+impl BodyFate {
     /// What was wrong, if something was.
-    pub fn told(&self) -> Option<Fault> {
-        self.0.get().copied()
+    pub fn fault(&self) -> Option<Fault> {
+        self.0.fault.get().copied()
+    }
+
+    /// How many bytes of it were passed on.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    fn passed(&self, bytes: usize) {
+        self.0.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -71,14 +87,18 @@ impl OutBody {
 
     /// A client's body, of at most `max` bytes.
     pub fn passed(body: RequestBody, max: usize) -> Self {
-        Self::Passed(Limited::new(body, max), BodyFault::default())
+        Self::Passed(Limited::new(body, max), BodyFate::default())
     }
 
-    /// Where it will be told what was wrong with a client's body.
-    pub fn fault(&self) -> BodyFault {
+    /// Where it will be told what became of a client's body.
+    pub fn fate(&self) -> BodyFate {
         match self {
-            Self::Whole(_) => BodyFault::default(),
-            Self::Passed(_, fault) => fault.clone(),
+            Self::Whole(bytes) => {
+                let fate = BodyFate::default();
+                fate.passed(bytes.as_ref().map_or(0, Bytes::len));
+                fate
+            }
+            Self::Passed(_, fate) => fate.clone(),
         }
     }
 }
@@ -93,10 +113,16 @@ impl Body for OutBody {
     ) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Passed(body, fault) => Pin::new(body).poll_frame(context).map_err(|error| {
-                fault.0.get_or_init(|| Fault::of(&error));
-                OutError(error)
-            }),
+            Self::Passed(body, fate) => {
+                let polled = Pin::new(body).poll_frame(context);
+                if let Poll::Ready(Some(Ok(frame))) = &polled {
+                    fate.passed(frame.data_ref().map_or(0, Bytes::len));
+                }
+                polled.map_err(|error| {
+                    fate.0.fault.get_or_init(|| Fault::of(&error));
+                    OutError(error)
+                })
+            }
         }
     }
 

@@ -16,7 +16,9 @@ use crate::folder::Files;
 use crate::index::WalletSnapshot;
 use crate::op::{Answer, Delivery, DeliveryState, Event, Idempotency, IdempotencyKey};
 use crate::record::{ENTRY_COLUMNS, read_entry, read_id};
-use crate::usage::{Counters, RollupKey, RollupRange, read_rollup_accounts, read_rollups};
+use crate::usage::{
+    Counters, Rollup, RollupRange, read_rollup_accounts, read_rollups, read_totals,
+};
 
 /// Reads a store. All functions block; a pool of connections is shared by all clones.
 #[derive(Clone, Debug)]
@@ -395,9 +397,23 @@ impl Reader {
     pub fn rollups(
         &self,
         range: &RollupRange,
-        visit: impl FnMut(RollupKey, Counters),
+        visit: impl FnMut(Rollup<'_>, Counters),
     ) -> Result<(), ReadError> {
         read_rollups(&*self.pool.take()?, range, visit)
+    }
+
+    /// What all calls of one account come to, by interval: a small part of the rows that
+    /// [`Reader::rollups`] reads.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn usage_totals(
+        &self,
+        range: &RollupRange,
+        visit: impl FnMut(Timestamp, Counters),
+    ) -> Result<(), ReadError> {
+        read_totals(&*self.pool.take()?, range, visit)
     }
 
     /// Every account that has roll-ups after this one, in order: also one that is closed.

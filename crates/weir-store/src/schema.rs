@@ -34,7 +34,7 @@ pub(crate) const LEDGER: Schema = Schema {
 pub(crate) const USAGE: Schema = Schema {
     name: "usage database",
     application_id: 0x5745_4955,
-    migrations: &[include_str!("schema/usage_1.sql")],
+    migrations: &[include_str!("schema/usage_1.sql"), include_str!("schema/usage_2.sql")],
     pragmas: "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; \
               PRAGMA temp_store = MEMORY;",
 };
@@ -180,6 +180,40 @@ mod tests {
                 conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
             assert_eq!(version, 3);
         }
+    }
+
+    #[test]
+    fn usage_of_the_first_schema_is_summed_by_interval() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usage.db");
+        let old = USAGE.open_at(&path, 1).unwrap();
+        for (account, start, route, requests) in [(1, 0, "a", 2), (1, 0, "b", 3), (1, 60, "a", 4)] {
+            let latency = vec![requests.to_string(); 20].join(", ");
+            let values = format!("{account}, 1, {start}, 4, '{route}', 'ai', '', 200");
+            let sums = format!("{requests}, 0, 0, 5, 6, 7, {latency}");
+            old.execute(&format!("INSERT INTO rollup VALUES ({values}, {sums})"), []).unwrap();
+        }
+        drop(old);
+        let conn = USAGE.open(&path).unwrap();
+        let mut rows = conn
+            .prepare(
+                "SELECT start, requests, output_tokens, response_bytes, charged, l19 FROM total",
+            )
+            .unwrap();
+        let rows = rows.query_map([], |row| {
+            <[i64; 6]>::try_from(
+                (0..6).map(|column| row.get(column)).collect::<rusqlite::Result<Vec<i64>>>()?,
+            )
+            .map_err(|_| rusqlite::Error::InvalidQuery)
+        });
+        let rows: Vec<[i64; 6]> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [[0, 5, 12, 0, 14, 5], [60, 4, 6, 0, 7, 4]]);
+        let kinds: i64 = conn
+            .query_row("SELECT sum(cached_input_tokens + request_bytes) FROM rollup", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(kinds, 0);
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::index::{number, set_number};
 use crate::record::read_id;
 use crate::schema::USAGE;
 
-pub use self::rollup::{Counters, Grain, LATENCY_BUCKETS, RollupKey, RollupRange};
-use self::rollup::{bounded, read_key, write_rollups};
-pub(crate) use self::rollup::{read_rollup_accounts, read_rollups};
+pub use self::rollup::{Counters, Grain, LATENCY_BUCKETS, Rollup, RollupKey, RollupRange};
+use self::rollup::{bounded, forget_rollups, read_key, write_rollups};
+pub(crate) use self::rollup::{read_rollup_accounts, read_rollups, read_totals};
 
 /// Which limit of whom.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -220,13 +220,12 @@ impl UsageDb {
         }
         for what in &changes.forget {
             match *what {
-                Forget::Windows(now) => tx
-                    .prepare_cached("DELETE FROM window WHERE ends_at <= ?1")?
-                    .execute([now.micros()])?,
-                Forget::Rollups(grain, before) => tx
-                    .prepare_cached("DELETE FROM rollup WHERE grain = ?1 AND start < ?2")?
-                    .execute([grain.stored(), before.micros()])?,
-            };
+                Forget::Windows(now) => {
+                    tx.prepare_cached("DELETE FROM window WHERE ends_at <= ?1")?
+                        .execute([now.micros()])?;
+                }
+                Forget::Rollups(grain, before) => forget_rollups(&tx, grain, before)?,
+            }
         }
         tx.commit()
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what Weir costs beside nginx, before the same upstream, in the same run;
-//! `bench limits`: what a decision costs beside other limiters.
+//! `bench limits`: what a decision costs beside other limiters; `bench usage`: how long questions
+//! about usage take.
 //!
 //! Competitors take turns (A B C, A B C, …), so that whatever else the machine does meets all of
 //! them; ratios are medians of the pairs of each round. docs/performance.md tells how to read them.
@@ -22,7 +23,7 @@ mod idle;
 
 mod start;
 
-mod limits;
+mod inside;
 
 use std::path::{Path, PathBuf};
 
@@ -41,8 +42,8 @@ use site::{Site, Stream};
 ///
 /// An unknown argument, a program that is missing, or a server that does not answer as it should.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    if let ["limits", arguments @ ..] = arguments {
-        return limits::run(root, arguments);
+    if let [bench @ ("limits" | "usage"), arguments @ ..] = arguments {
+        return inside::run(root, bench, arguments);
     }
     let options = Options::read(arguments)?;
     for tool in ["nginx", "wrk", "taskset"] {
@@ -96,7 +97,9 @@ fn proxy(binaries: &Binaries, options: &Options) -> anyhow::Result<Value> {
     let lines = [
         Line::new("direct", site.mock(), site::CHAT, &body),
         Line::new("nginx", site.nginx(), site::CHAT, &body).reference(),
-        Line::new("weir: key, body passed on", site.weir(), site::PLAIN, &body)
+        Line::new("weir: key, 1 limit, body passed on", site.weir(), site::PLAIN, &body)
+            .key(site.free_key()),
+        Line::new("weir: key, 4 limits, body passed on", site.weir(), site::LIMITED, &body)
             .key(site.free_key()),
         Line::new("weir: key, 4 limits, body and usage read", site.weir(), site::CHAT, &body)
             .key(site.free_key()),

@@ -90,10 +90,24 @@ pub(crate) struct SumsShape {
     errors: u64,
     /// Calls that a limit or the wallet refused.
     limited: u64,
-    /// Prompt tokens.
+    /// Prompt tokens of every kind.
     input_tokens: u64,
-    /// Generated tokens.
+    /// Of the prompt tokens, those read from the upstream's cache.
+    cached_input_tokens: u64,
+    /// Of the prompt tokens, those written into the upstream's cache.
+    cache_write_tokens: u64,
+    /// Of the prompt tokens, audio.
+    audio_input_tokens: u64,
+    /// Generated tokens of every kind.
     output_tokens: u64,
+    /// Of the generated tokens, those that the caller does not see.
+    reasoning_tokens: u64,
+    /// Of the generated tokens, audio.
+    audio_output_tokens: u64,
+    /// Bytes of the bodies of calls, as they were passed on.
+    request_bytes: u64,
+    /// Bytes of the bodies of answers, as they came from upstreams.
+    response_bytes: u64,
     /// What was charged.
     charged: String,
     /// Half of the calls took no longer than this; `null` without calls.
@@ -102,6 +116,9 @@ pub(crate) struct SumsShape {
     /// 95 of 100 calls took no longer than this; `null` without calls.
     #[schema(required = true)]
     latency_p95_ms: Option<u64>,
+    /// 99 of 100 calls took no longer than this; `null` without calls.
+    #[schema(required = true)]
+    latency_p99_ms: Option<u64>,
 }
 
 impl UsageQuery {
@@ -202,24 +219,40 @@ impl SumsShape {
             errors: sums.errors(),
             limited: sums.limited(),
             input_tokens: sums.input_tokens(),
+            cached_input_tokens: sums.cached_input_tokens(),
+            cache_write_tokens: sums.cache_write_tokens(),
+            audio_input_tokens: sums.audio_input_tokens(),
             output_tokens: sums.output_tokens(),
+            reasoning_tokens: sums.reasoning_tokens(),
+            audio_output_tokens: sums.audio_output_tokens(),
+            request_bytes: sums.request_bytes(),
+            response_bytes: sums.response_bytes(),
             charged: sums.charged().to_string(),
             latency_p50_ms: sums.latency_ms(50),
             latency_p95_ms: sums.latency_ms(95),
+            latency_p99_ms: sums.latency_ms(99),
         }
     }
 }
 
 /// The members of [`SumsShape`], in order.
-const SUMS: [&str; 8] = [
+const SUMS: [&str; 16] = [
     "requests",
     "errors",
     "limited",
     "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "audio_input_tokens",
     "output_tokens",
+    "reasoning_tokens",
+    "audio_output_tokens",
+    "request_bytes",
+    "response_bytes",
     "charged",
     "latency_p50_ms",
     "latency_p95_ms",
+    "latency_p99_ms",
 ];
 
 /// What is shown if nothing else is asked for.

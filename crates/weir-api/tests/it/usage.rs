@@ -133,8 +133,10 @@ async fn tables_have_the_rows_and_the_totals_of_the_json_also_of_closed_accounts
     let csv = api.get(&format!("{by_account}&format=csv")).await.expect(200);
     assert!(csv.header("content-type").starts_with("text/csv"));
     assert_eq!(csv.header("vary"), "accept");
-    let head = "start,account,key,model,requests,errors,limited,input_tokens,output_tokens,\
-                charged,latency_p50_ms,latency_p95_ms";
+    let head = "start,account,key,model,requests,errors,limited,input_tokens,\
+                cached_input_tokens,cache_write_tokens,audio_input_tokens,output_tokens,\
+                reasoning_tokens,audio_output_tokens,request_bytes,response_bytes,charged,\
+                latency_p50_ms,latency_p95_ms,latency_p99_ms";
     assert_eq!(csv.text.lines().next(), Some(head));
     assert_eq!(column(&csv.text, "requests"), ["1", "2", "3"]);
     let ids: Vec<&str> = accounts.iter().map(|(account, ..)| account.as_str()).collect();

@@ -1,7 +1,8 @@
 //! Sums of usage by time, key, route, class, model and status.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 use weir_core::id::{AccountId, KeyId};
 use weir_core::money::Nano;
@@ -42,6 +43,23 @@ pub struct RollupKey {
     pub status: u16,
 }
 
+/// A roll-up of an account as it is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rollup<'a> {
+    /// The interval's beginning.
+    pub start: Timestamp,
+    /// The key; `None` if it is not told apart.
+    pub key: Option<KeyId>,
+    /// The route.
+    pub route: &'a str,
+    /// The operation class.
+    pub class: &'a str,
+    /// The model, empty if none.
+    pub model: &'a str,
+    /// The status.
+    pub status: u16,
+}
+
 /// The sums of a roll-up. They saturate.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
@@ -51,10 +69,24 @@ pub struct Counters {
     pub errors: i64,
     /// Calls that a limit or the wallet refused.
     pub limited: i64,
-    /// Prompt tokens.
+    /// Prompt tokens of every kind.
     pub input_tokens: i64,
-    /// Generated tokens.
+    /// Of these, read from the upstream's cache.
+    pub cached_input_tokens: i64,
+    /// Of these, written into the upstream's cache.
+    pub cache_write_tokens: i64,
+    /// Of these, audio.
+    pub audio_input_tokens: i64,
+    /// Generated tokens of every kind.
     pub output_tokens: i64,
+    /// Of these, tokens that the caller does not see.
+    pub reasoning_tokens: i64,
+    /// Of these, audio.
+    pub audio_output_tokens: i64,
+    /// Bytes of the bodies of calls.
+    pub request_bytes: i64,
+    /// Bytes of the bodies of answers.
+    pub response_bytes: i64,
     /// What was charged.
     pub charged: Nano,
     /// Calls by latency; the bounds of the buckets are the engine's.
@@ -77,47 +109,106 @@ impl Grain {
 impl Counters {
     /// Adds other sums to these.
     pub fn add(&mut self, other: &Self) {
-        self.requests = self.requests.saturating_add(other.requests);
-        self.errors = self.errors.saturating_add(other.errors);
-        self.limited = self.limited.saturating_add(other.limited);
-        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
-        self.charged = self.charged.saturating_add(other.charged);
-        for (bucket, more) in self.latency.iter_mut().zip(other.latency) {
-            *bucket = bucket.saturating_add(more);
+        let mut sums = self.columns();
+        for (sum, more) in sums.iter_mut().zip(other.columns()) {
+            *sum = sum.saturating_add(more);
         }
+        *self = Self::of(sums);
     }
 
-    fn columns(&self) -> impl Iterator<Item = i64> + '_ {
-        [
+    /// In the order of [`SUMS`].
+    fn columns(&self) -> [i64; COLUMNS] {
+        let mut columns = [0; COLUMNS];
+        let (sums, latency) = columns.split_at_mut(SUMS.len());
+        sums.copy_from_slice(&[
             self.requests,
             self.errors,
             self.limited,
             self.input_tokens,
+            self.cached_input_tokens,
+            self.cache_write_tokens,
+            self.audio_input_tokens,
             self.output_tokens,
+            self.reasoning_tokens,
+            self.audio_output_tokens,
+            self.request_bytes,
+            self.response_bytes,
             self.charged.get(),
-        ]
-        .into_iter()
-        .chain(self.latency)
+        ]);
+        latency.copy_from_slice(&self.latency);
+        columns
+    }
+
+    fn of(columns: [i64; COLUMNS]) -> Self {
+        let [
+            requests,
+            errors,
+            limited,
+            input_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            audio_input_tokens,
+            output_tokens,
+            reasoning_tokens,
+            audio_output_tokens,
+            request_bytes,
+            response_bytes,
+            charged,
+            latency @ ..,
+        ] = columns;
+        Self {
+            requests,
+            errors,
+            limited,
+            input_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            audio_input_tokens,
+            output_tokens,
+            reasoning_tokens,
+            audio_output_tokens,
+            request_bytes,
+            response_bytes,
+            charged: Nano::new(charged),
+            latency,
+        }
+    }
+
+    /// From the columns of a row, from this one on.
+    fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        let mut columns = [0; COLUMNS];
+        for (index, column) in columns.iter_mut().enumerate() {
+            *column = row.get(first + index)?;
+        }
+        Ok(Self::of(columns))
     }
 }
 
-/// The roll-ups of one account from one time up to another, by time; from `prefix` tables.
+/// The roll-ups of one account from one time up to another, by time.
 pub(crate) fn read_rollups(
     conn: &Connection,
     range: &RollupRange,
-    mut visit: impl FnMut(RollupKey, Counters),
+    mut visit: impl FnMut(Rollup<'_>, Counters),
 ) -> Result<(), ReadError> {
-    let mut statement = conn.prepare_cached(ROLLUPS)?;
-    let mut rows = statement.query(params![
-        bounded(range.account.0),
-        range.grain.stored(),
-        range.from.micros(),
-        range.to.micros()
-    ])?;
+    let mut statement = conn.prepare_cached(&select(ROLLUP))?;
+    let mut rows = statement.query(range.parameters())?;
     while let Some(row) = rows.next()? {
-        let (key, counters) = read_rollup(row, range)?;
-        visit(key, counters);
+        visit(read_rollup(row, range)?, Counters::read(row, ROLLUP.keys.len())?);
+    }
+    Ok(())
+}
+
+/// What all calls of one account come to from one time up to another, by time.
+pub(crate) fn read_totals(
+    conn: &Connection,
+    range: &RollupRange,
+    mut visit: impl FnMut(Timestamp, Counters),
+) -> Result<(), ReadError> {
+    let mut statement = conn.prepare_cached(&select(TOTAL))?;
+    let mut rows = statement.query(range.parameters())?;
+    while let Some(row) = rows.next()? {
+        let start = Timestamp::from_micros(row.get(START)?);
+        visit(start, Counters::read(row, TOTAL.keys.len())?);
     }
     Ok(())
 }
@@ -150,45 +241,80 @@ pub struct RollupRange {
     pub to: Timestamp,
 }
 
+impl RollupRange {
+    fn parameters(&self) -> [i64; 4] {
+        [bounded(self.account.0), self.grain.stored(), self.from.micros(), self.to.micros()]
+    }
+}
+
 /// Adds to what is there.
 pub(super) fn write_rollups(
     conn: &Connection,
     rollups: &HashMap<RollupKey, Counters>,
 ) -> rusqlite::Result<()> {
-    let mut add = conn.prepare_cached(&add_rollup_sql())?;
+    let mut add = conn.prepare_cached(&upsert(ROLLUP))?;
+    let mut totals: BTreeMap<[i64; 3], Counters> = BTreeMap::new();
     let mut sorted: Vec<_> = rollups.iter().collect();
     sorted.sort_unstable_by_key(|(key, _)| *key);
     for (key, counters) in sorted {
+        let interval = [bounded(key.account.0), key.grain.stored(), key.start.micros()];
+        totals.entry(interval).or_default().add(counters);
         let names = [&key.route, &key.class, &key.model];
-        let numbers = [
-            bounded(key.account.0),
-            key.grain.stored(),
-            key.start.micros(),
-            key.key.map_or(0, |key| bounded(key.0)),
-        ];
-        let values = numbers
+        let values = interval
             .into_iter()
-            .map(rusqlite::types::Value::from)
+            .chain([key.key.map_or(0, |key| bounded(key.0))])
+            .map(Value::from)
             .chain(names.into_iter().map(|name| name.to_string().into()))
             .chain([i64::from(key.status).into()])
             .chain(counters.columns().map(Into::into));
         add.execute(params_from_iter(values))?;
     }
+    let mut add = conn.prepare_cached(&upsert(TOTAL))?;
+    for (interval, counters) in totals {
+        add.execute(params_from_iter(interval.into_iter().chain(counters.columns())))?;
+    }
     Ok(())
+}
+
+/// Removes what began before then.
+pub(super) fn forget_rollups(
+    conn: &Connection,
+    grain: Grain,
+    before: Timestamp,
+) -> rusqlite::Result<()> {
+    for sql in [FORGET_ROLLUPS, FORGET_TOTALS] {
+        conn.prepare_cached(sql)?.execute([grain.stored(), before.micros()])?;
+    }
+    Ok(())
+}
+
+/// The names of the sums, in the order of [`Counters::columns`].
+fn sums() -> impl Iterator<Item = String> {
+    let latency = (0..LATENCY_BUCKETS).map(|bucket| format!("l{bucket}"));
+    SUMS.iter().map(|name| (*name).to_owned()).chain(latency)
+}
+
+/// Every column of a table: what is told apart, then the sums.
+fn columns(table: Table) -> String {
+    let keys = table.keys.iter().map(|name| (*name).to_owned());
+    keys.chain(sums()).collect::<Vec<_>>().join(", ")
+}
+
+fn select(table: Table) -> String {
+    format!(
+        "SELECT {} FROM {} WHERE account = ?1 AND grain = ?2 AND start >= ?3 AND start < ?4 \
+         ORDER BY start",
+        columns(table),
+        table.name
+    )
 }
 
 /// Sums saturate, so that one absurd count does not stop the writing of all others: SQLite
 /// leaves 64-bit integers for floats where they overflow, which a STRICT table refuses.
-fn add_rollup_sql() -> String {
-    let columns = COUNTERS
-        .iter()
-        .map(|name| (*name).to_owned())
-        .chain((0..LATENCY_BUCKETS).map(|bucket| format!("l{bucket}")));
-    let mut values = String::from("?1");
-    for index in 2..=KEY_COLUMNS + COUNTERS.len() + LATENCY_BUCKETS {
-        values.push_str(&format!(", ?{index}"));
-    }
-    let sums: Vec<String> = columns
+fn upsert(table: Table) -> String {
+    let values: Vec<String> =
+        (1..=table.keys.len() + COLUMNS).map(|index| format!("?{index}")).collect();
+    let sums: Vec<String> = sums()
         .map(|name| {
             format!(
                 "{name} = CASE typeof({name} + excluded.{name}) WHEN 'integer' \
@@ -196,37 +322,27 @@ fn add_rollup_sql() -> String {
             )
         })
         .collect();
-    format!("INSERT INTO rollup VALUES ({values}) ON CONFLICT DO UPDATE SET {}", sums.join(", "))
+    format!(
+        "INSERT INTO {}({}) VALUES ({}) ON CONFLICT DO UPDATE SET {}",
+        table.name,
+        columns(table),
+        values.join(", "),
+        sums.join(", ")
+    )
 }
 
-fn read_rollup(row: &Row<'_>, range: &RollupRange) -> Result<(RollupKey, Counters), ReadError> {
-    let key = RollupKey {
-        account: range.account,
-        grain: range.grain,
-        start: Timestamp::from_micros(row.get("start")?),
-        key: read_key(row.get("key")?).ok_or(ReadError::Damaged {
-            what: "roll-up of account",
-            id: bounded(range.account.0),
-        })?,
-        route: row.get("route")?,
-        class: row.get("class")?,
-        model: row.get("model")?,
-        status: row.get("status")?,
-    };
-    let first_bucket = KEY_COLUMNS + COUNTERS.len();
-    let mut counters = Counters {
-        requests: row.get("requests")?,
-        errors: row.get("errors")?,
-        limited: row.get("limited")?,
-        input_tokens: row.get("input_tokens")?,
-        output_tokens: row.get("output_tokens")?,
-        charged: Nano::new(row.get("charged")?),
-        latency: [0; LATENCY_BUCKETS],
-    };
-    for (index, bucket) in counters.latency.iter_mut().enumerate() {
-        *bucket = row.get(first_bucket + index)?;
-    }
-    Ok((key, counters))
+fn read_rollup<'a>(row: &'a Row<'_>, range: &RollupRange) -> Result<Rollup<'a>, ReadError> {
+    let text = |index: usize| -> rusqlite::Result<&'a str> { Ok(row.get_ref(index)?.as_str()?) };
+    let damaged =
+        || ReadError::Damaged { what: "roll-up of account", id: bounded(range.account.0) };
+    Ok(Rollup {
+        start: Timestamp::from_micros(row.get(START)?),
+        key: read_key(row.get(3)?).ok_or_else(damaged)?,
+        route: text(4)?,
+        class: text(5)?,
+        model: text(6)?,
+        status: row.get(7)?,
+    })
 }
 
 /// Ids that are too large for the store never got past the ledger; here they only must not wrap.
@@ -242,16 +358,47 @@ pub(super) fn read_key(id: i64) -> Option<Option<KeyId>> {
     }
 }
 
+/// A table of sums.
+#[derive(Clone, Copy)]
+struct Table {
+    name: &'static str,
+    /// What its rows are told apart by.
+    keys: &'static [&'static str],
+}
+
+const ROLLUP: Table = Table {
+    name: "rollup",
+    keys: &["account", "grain", "start", "key", "route", "class", "model", "status"],
+};
+const TOTAL: Table = Table { name: "total", keys: &["account", "grain", "start"] };
+/// Where `start` stands in both.
+const START: usize = 2;
+const SUMS: [&str; 13] = [
+    "requests",
+    "errors",
+    "limited",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "audio_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "audio_output_tokens",
+    "request_bytes",
+    "response_bytes",
+    "charged",
+];
+const COLUMNS: usize = SUMS.len() + LATENCY_BUCKETS;
+/// Whose they are is told by the totals, of which there are few.
+const FORGET_ROLLUPS: &str = "\
+    DELETE FROM rollup WHERE grain = ?1 AND start < ?2
+    AND account IN (SELECT account FROM total WHERE grain = ?1 AND start < ?2)";
+const FORGET_TOTALS: &str = "DELETE FROM total WHERE grain = ?1 AND start < ?2";
 /// One step through the index for each account, however many rows it has.
 const ACCOUNTS: &str = "\
     WITH RECURSIVE each(account) AS (
-        SELECT min(account) FROM rollup WHERE account > ?1
+        SELECT min(account) FROM total WHERE account > ?1
         UNION ALL
-        SELECT (SELECT min(account) FROM rollup WHERE account > each.account) FROM each
+        SELECT (SELECT min(account) FROM total WHERE account > each.account) FROM each
         WHERE each.account IS NOT NULL)
     SELECT account FROM each WHERE account IS NOT NULL";
-const ROLLUPS: &str = "SELECT * FROM rollup WHERE account = ?1 AND grain = ?2 \
-     AND start >= ?3 AND start < ?4 ORDER BY start";
-const KEY_COLUMNS: usize = 8;
-const COUNTERS: [&str; 6] =
-    ["requests", "errors", "limited", "input_tokens", "output_tokens", "charged"];

@@ -1,11 +1,15 @@
 //! What is written behind: the index, snapshots, windows, roll-ups.
 
+use std::collections::BTreeMap;
+
 use weir_core::id::{AccountId, KeyId, Seq};
 use weir_core::money::Nano;
 use weir_core::time::Timestamp;
 use weir_store::index::WalletSnapshot;
 use weir_store::store::Store;
-use weir_store::usage::{Counters, Forget, Grain, RollupKey, RollupRange, WindowKey, WindowState};
+use weir_store::usage::{
+    Counters, Forget, Grain, Rollup, RollupKey, RollupRange, WindowKey, WindowState,
+};
 
 use crate::support::{Books, fill, open, positions};
 
@@ -137,7 +141,22 @@ fn rollups(store: &Store, account: u64) -> Vec<(RollupKey, Counters)> {
         to: Timestamp::from_secs(10_000),
     };
     let mut found = Vec::new();
-    store.reader().rollups(&range, |key, counters| found.push((key, counters))).unwrap();
+    let RollupRange { account, grain, .. } = range;
+    let mut sums = BTreeMap::<Timestamp, Counters>::new();
+    let visit = |row: Rollup<'_>, counters: Counters| {
+        let Rollup { start, key, route, class, model, status } = row;
+        let [route, class, model] = [route, class, model].map(Into::into);
+        found.push((
+            RollupKey { account, grain, start, key, route, class, model, status },
+            counters,
+        ));
+        sums.entry(start).or_default().add(&counters);
+    };
+    store.reader().rollups(&range, visit).unwrap();
+    let mut totals = BTreeMap::new();
+    let total = |start, counters| assert!(totals.insert(start, counters).is_none());
+    store.reader().usage_totals(&range, total).unwrap();
+    assert_eq!(totals, sums, "the totals are the sums of their rows");
     found
 }
 

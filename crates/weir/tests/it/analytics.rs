@@ -73,10 +73,13 @@ fn usage_is_told_by_hour_and_day_and_by_every_dimension_and_adds_up() {
         assert_eq!(get(key, target), status, "{target}");
     }
     let chat = r#"{"model":"m","max_tokens":20,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let mut answered = 0;
     for _ in 0..2 {
-        let headers = [&bearers[0], JSON, "x-mock-tokens: 10"];
+        let counts = ["x-mock-tokens: 10", "x-mock-input-tokens: 9", "x-mock-cached-tokens: 4"];
+        let headers = [&[bearers[0].as_str(), JSON][..], &counts[..]].concat();
         let answer = weir.line().call("POST", "/v1/chat/completions", &headers, chat);
         assert_eq!(answer.status, 200, "{}", answer.text());
+        answered += answer.text().len();
     }
 
     let own = |query: &str| {
@@ -105,10 +108,18 @@ fn usage_is_told_by_hour_and_day_and_by_every_dimension_and_adds_up() {
                 told["totals"]["charged"]
             ]);
             assert_eq!(totals, json!([1, 1, 20, "0.02"]), "{query}");
+            let input = (&told["totals"]["input_tokens"], &told["totals"]["cached_input_tokens"]);
+            assert_eq!(input, (&json!(18), &json!(8)), "{query}");
+            assert_eq!(told["totals"]["request_bytes"], 2 * chat.len(), "{query}");
             let seen = weir.admin("GET", &format!("{account}/usage?{query}"), "").json();
             assert_eq!(seen["totals"], told["totals"], "the operator sees the same");
         }
     }
+    let by_class = own("interval=day&group_by=class");
+    let ai = by_class["series"].as_array().expect("a series").iter();
+    let ai = ai.filter(|row| row["group"]["class"] == "ai").map(|row| &row["response_bytes"]);
+    assert_eq!(ai.map(|bytes| bytes.as_u64().expect("a count")).sum::<u64>(), answered as u64);
+    assert_eq!(own("interval=day")["totals"], by_class["totals"], "with and without groups");
     let both = own("interval=day&group_by=key,class");
     let rows = both["series"].as_array().expect("a series");
     let ai: Vec<_> = rows.iter().filter(|row| row["group"]["class"] == "ai").collect();
