@@ -161,12 +161,19 @@ impl<S> ClientIo<S> {
     }
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let now = Instant::now();
         let deadline = {
             let state = self.exchange.state.lock();
             state.silence_max(&self.timeouts).map(|silence_max| state.quiet_since + silence_max)
         };
-        // Nobody tells this side when a call ends: while one is in flight, a timer asks again.
+        // Nobody tells this side when a call ends: while one is in flight, a timer asks again; one
+        // that runs already will.
+        if deadline.is_none()
+            && let Some(timer) = &mut self.read_timer
+            && timer.as_mut().poll(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
         let ask_at = deadline.unwrap_or(now + self.timeouts.idle);
         poll_deadline(&mut self.read_timer, ask_at, now, cx)
             .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client was silent")))

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::{Either, ready};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -95,15 +97,8 @@ impl<H: Handler> Core<H> {
             let (core, exchange) = (Arc::clone(&self), Arc::clone(&exchange));
             service_fn(move |request| {
                 let (call, verdict) = exchange.begin();
-                let (core, exchange) = (Arc::clone(&core), Arc::clone(&exchange));
-                let answered = answer(core, exchange, call, verdict, request, peer);
-                async move {
-                    let mut response = answered.await?;
-                    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                        response.headers_mut().insert(CONNECTION, CLOSE);
-                    }
-                    Ok::<_, Infallible>(response)
-                }
+                // Boxed: hyper moves it into its place.
+                Box::pin(answer(&core, Arc::clone(&exchange), (call, verdict), request, peer, last))
             })
         };
         let io = TokioIo::new(io);
@@ -161,26 +156,39 @@ where
     }
 }
 
-async fn answer<H: Handler>(
-    core: Arc<Core<H>>,
+/// Answers one request, the `last` of its connection or not.
+fn answer<H: Handler>(
+    core: &Core<H>,
     exchange: Arc<Exchange>,
-    call: InFlight,
-    verdict: Option<Verdict>,
+    (call, verdict): (InFlight, Option<Verdict>),
     request: Request<Incoming>,
     peer: Peer,
-) -> Result<Response<Answer<H::Body>>, Infallible> {
+    last: bool,
+) -> impl Future<Output = Result<Response<Answer<H::Body>>, Infallible>> + use<H> {
     let (parts, body) = request.into_parts();
     if let Err(refusal) = check_head(&parts, verdict) {
         let response = refused(&*core.handler, refusal, parts.version, &exchange, &peer);
-        return Ok(response.map(|body| Answer::Whole { body: Full::new(body), call }));
+        let response = response.map(|body| Answer::Whole { body: Full::new(body), call });
+        return Either::Left(ready(Ok(closing(response, last))));
     }
     let body = IdleBody::new(body, core.settings.timeouts.body_idle);
     let request = Request::from_parts(parts, body);
-    let response = Arc::clone(&core.handler).call(request, peer).await;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        exchange.release();
+    let answering = Arc::clone(&core.handler).call(request, peer);
+    Either::Right(answering.map(move |response| {
+        let response = response.map(|body| Answer::Streamed { body, call });
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            exchange.release();
+            return Ok(response);
+        }
+        Ok(closing(response, last))
+    }))
+}
+
+fn closing<B>(mut response: Response<B>, last: bool) -> Response<B> {
+    if last {
+        response.headers_mut().insert(CONNECTION, CLOSE);
     }
-    Ok(response.map(|body| Answer::Streamed { body, call }))
+    response
 }
 
 fn refused(
@@ -252,8 +260,11 @@ where
 
 fn h1_builder(head: HeadLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    if head.headers_max != HYPER_HEADERS_MAX {
+        // Told a number, hyper clears the room for that many with each request.
+        builder.max_headers(head.headers_max);
+    }
     builder
-        .max_headers(head.headers_max)
         .max_header_size(head.bytes_max)
         .max_buf_size(head.bytes_max.max(H1_BUFFER_MIN))
         // `ClientIo` has the timers: hyper's also counts the time between two requests.
@@ -323,6 +334,9 @@ const FIRST_READ: usize = 2048;
 
 /// For the first bytes of a connection once a drain has begun.
 const LATE_HEAD: Duration = Duration::from_secs(2);
+
+/// How many headers hyper takes unless it is told a number.
+const HYPER_HEADERS_MAX: usize = 100;
 
 /// hyper's least buffer.
 const H1_BUFFER_MIN: usize = 8192;

@@ -104,7 +104,7 @@ impl Asking<'_> {
         };
         explained.route = Some((Arc::clone(policy), index));
         let Some(route) = policy.route(index) else { return Err(self.changed()) };
-        let urgency = priority::of(&parts.headers, state.key.urgency);
+        let urgency = priority::of(&parts.headers, state.key.urgency).urgency;
         let mut wanted = Wanted {
             policy,
             index,

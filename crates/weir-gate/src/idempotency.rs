@@ -15,6 +15,7 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
+use crate::names;
 use crate::refuse::{Context, Failure};
 use crate::tally::rewrite_usage_cost;
 
@@ -33,7 +34,7 @@ pub(crate) struct Once {
 ///
 /// A sentence about a key that cannot be kept.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
-    let mut values = headers.get_all(ours::IDEMPOTENCY_KEY).iter();
+    let mut values = headers.get_all(&names::IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err("The Idempotency-Key is given more than once.");

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use weir_core::key::AddressBlock;
 
+use crate::names;
+
 /// The secret in the first of `names` that is present; `Bearer ` before it is optional.
 ///
 /// `None`: no such header. `Some("")`: one that can hold no secret.
@@ -46,7 +48,7 @@ pub fn request_id(headers: &HeaderMap) -> String {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte));
         ok.then(|| text.to_owned())
     };
-    headers.get(weir_wire::header::X_REQUEST_ID).and_then(sane).unwrap_or_else(new_request_id)
+    headers.get(&names::X_REQUEST_ID).and_then(sane).unwrap_or_else(new_request_id)
 }
 
 fn new_request_id() -> String {

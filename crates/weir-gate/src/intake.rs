@@ -107,6 +107,9 @@ impl Intake {
     ) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
         let size = body.size_hint().exact().unwrap_or(max.min(UNKNOWN_BODY_BYTES));
         let kib = u32::try_from(size.div_ceil(1_024).max(1)).unwrap_or(u32::MAX);
+        if let Ok(share) = Arc::clone(&self.budget).try_acquire_many_owned(kib) {
+            return Ok(share);
+        }
         let waiting = Arc::clone(&self.budget).acquire_many_owned(kib);
         match tokio::time::timeout(BUFFER_WAIT, waiting).await {
             Ok(Ok(share)) => Ok(share),

@@ -17,7 +17,6 @@ use weir_core::usage::Usage;
 use weir_engine::clock::instant;
 use weir_engine::ticket::{Keep, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::Code;
-use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
 use crate::duty::{Duty, Facts, chain};
@@ -25,6 +24,7 @@ use crate::head::strip_upstream_headers;
 use crate::idempotency::{Once, answer_again};
 use crate::intake::body_failure;
 use crate::limit_headers;
+use crate::names;
 use crate::out_body::OutBody;
 use crate::refuse::{Dialect, Failure};
 use crate::relay;
@@ -239,7 +239,7 @@ impl Job {
         mut self: Box<Self>,
         mut head: Response<()>,
         mut body: UpstreamBody<OutBody>,
-        mut tally: Tally,
+        tally: Tally,
     ) -> Result<Answer, Failure> {
         let status = head.status();
         let clamped = self.duty.ticket().and_then(Ticket::clamped_output);
@@ -250,13 +250,15 @@ impl Job {
             match body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        tally.body(&data);
                         collected.push(data);
                     }
                     complete = body.is_end_stream();
                 }
                 None => complete = true,
-                Some(Err(error)) => return Err(Box::pin(self.broke(tally, status, &error)).await),
+                Some(Err(error)) => {
+                    let tally = collected.tallied(tally);
+                    return Err(Box::pin(self.broke(tally, status, &error)).await);
+                }
             }
         }
         if !complete {
@@ -290,10 +292,11 @@ impl Job {
     /// Settles a call whose answer is here whole.
     fn settle(&mut self, head: &Response<()>, mut tally: Tally, collected: Collected) -> Whole {
         let status = head.status();
-        tally.lasted(self.facts.latency_ms());
+        let bytes = collected.into_bytes();
+        tally.whole(&bytes);
+        tally.lasted(|| self.facts.latency_ms());
         let outcome = self.facts.outcome(&tally.finish(), status, Flags::default());
         let outcome = Outcome { withheld: true, ..outcome };
-        let bytes = collected.into_bytes();
         if let Some(mut recording) = self.facts.recording(status, head.headers()) {
             recording.push(&bytes);
             let tell_cost = self.facts.tell_cost;
@@ -339,7 +342,7 @@ impl Job {
             );
         }
         let length = hint.exact();
-        let begun = relay::Begun { status, tally, recording };
+        let begun = relay::Begun { status, tally: collected.tallied(tally), recording };
         let rest = relay::Rest { pieces: collected.pieces, length, begun, sender };
         let Self { facts, duty, .. } = *self;
         tokio::spawn(relay::body(facts, duty, body, rest));
@@ -381,14 +384,14 @@ impl Standing<'_> {
     pub(crate) fn write(&self, headers: &mut HeaderMap, dialect: Dialect, clamped: Option<u64>) {
         limit_headers::write(headers, self.views, None, dialect == Dialect::OpenAi, self.at);
         if let Some(available) = self.available {
-            limit_headers::insert(headers, ours::X_WALLET_AVAILABLE, &available.to_string());
+            limit_headers::insert(headers, &names::X_WALLET_AVAILABLE, &available.to_string());
         }
         if let Some(charge) = self.charge {
-            limit_headers::insert(headers, ours::X_WEIR_CHARGE, &charge.to_string());
+            limit_headers::insert(headers, &names::X_WEIR_CHARGE, &charge.to_string());
         }
         if let Some(clamped) = clamped {
             let text = clamped.to_string();
-            limit_headers::insert(headers, ours::X_WEIR_MAX_OUTPUT_TOKENS, &text);
+            limit_headers::insert(headers, &names::X_WEIR_MAX_OUTPUT_TOKENS, &text);
         }
     }
 }
@@ -404,6 +407,12 @@ impl Collected {
     fn push(&mut self, piece: Bytes) {
         self.len += piece.len();
         self.pieces.push(piece);
+    }
+
+    /// A tally that has taken all of it.
+    fn tallied(&self, mut tally: Tally) -> Tally {
+        self.pieces.iter().for_each(|piece| tally.body(piece));
+        tally
     }
 
     fn into_bytes(mut self) -> Bytes {

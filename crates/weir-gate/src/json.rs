@@ -9,6 +9,12 @@ use std::borrow::Cow;
 /// The deepest nesting that is read.
 pub(crate) const DEPTH_MAX: u8 = 128;
 
+/// The most digits of a number that is read the short way.
+const SMALL_DIGITS: usize = 9;
+
+/// How many words of eight bytes of a string are looked at one by one.
+const SHORT_WORDS: usize = 4;
+
 /// Why bytes are no JSON that is read here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Malformed {
@@ -128,25 +134,49 @@ impl<'a> Scanner<'a> {
         let mut saved = 0;
         loop {
             let rest = &self.bytes[self.at..];
-            let plain =
-                memchr::memchr2(b'"', b'\\', rest).ok_or(Malformed::Syntax(self.bytes.len()))?;
-            // Without a way out of the loop it looks at many bytes at once.
-            if rest[..plain].iter().fold(false, |found, byte| found | (*byte < 0x20)) {
-                let control = rest[..plain].iter().position(|byte| *byte < 0x20).unwrap_or(plain);
-                return Err(Malformed::Syntax(self.at + control));
+            let plain = plain_bytes(rest);
+            self.at += plain;
+            match rest.get(plain) {
+                Some(b'"') => {
+                    let raw = &self.bytes[start..self.at];
+                    self.at += 1;
+                    return Ok(Text { raw, decoded_bytes: raw.len() - saved, escaped: saved > 0 });
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    saved += self.escape()?;
+                }
+                _ => return Err(self.wrong()),
             }
-            self.at += plain + 1;
-            if rest[plain] == b'"' {
-                let raw = &self.bytes[start..self.at - 1];
-                return Ok(Text { raw, decoded_bytes: raw.len() - saved, escaped: saved > 0 });
-            }
-            saved += self.escape()?;
         }
     }
 
     /// Reads a number as it is written.
     pub(crate) fn number(&mut self) -> Result<&'a str, Malformed> {
         let start = self.at;
+        self.pass_number()?;
+        std::str::from_utf8(&self.bytes[start..self.at]).map_err(|_| Malformed::Syntax(start))
+    }
+
+    /// Reads a number that is a whole one of few digits, as nearly all are; else stays before it.
+    pub(crate) fn small_number(&mut self) -> Option<u64> {
+        let rest = &self.bytes[self.at..];
+        let mut value = 0;
+        for (read, byte) in rest.iter().enumerate().take(SMALL_DIGITS + 1) {
+            match byte {
+                b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
+                b'.' | b'e' | b'E' => return None,
+                _ if read == 0 || read > 1 && rest[0] == b'0' => return None,
+                _ => {
+                    self.at += read;
+                    return Some(value);
+                }
+            }
+        }
+        None
+    }
+
+    fn pass_number(&mut self) -> Result<(), Malformed> {
         self.take(b'-');
         if !self.take(b'0') && self.digits() == 0 {
             return Err(self.wrong());
@@ -160,7 +190,7 @@ impl<'a> Scanner<'a> {
                 return Err(self.wrong());
             }
         }
-        std::str::from_utf8(&self.bytes[start..self.at]).map_err(|_| Malformed::Syntax(start))
+        Ok(())
     }
 
     /// Reads `true` or `false`.
@@ -178,7 +208,7 @@ impl<'a> Scanner<'a> {
             Kind::Object => self.object(|scan, _| scan.skip()),
             Kind::Array => self.array(Self::skip),
             Kind::String => self.string().map(drop),
-            Kind::Number => self.number().map(drop),
+            Kind::Number => self.pass_number(),
             Kind::Bool => self.bool().map(drop),
             Kind::Null => self.literal(b"null"),
         }
@@ -310,6 +340,37 @@ impl<'a> Text<'a> {
     }
 }
 
+/// How many bytes of a string come before its end, an escape, or a byte that may not stand in it.
+fn plain_bytes(rest: &[u8]) -> usize {
+    // Most strings are short: a word at a time tells sooner than what looks at many bytes at once.
+    let mut at = 0;
+    for word in rest.chunks_exact(8).take(SHORT_WORDS) {
+        let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
+        let special = zero_bytes(word ^ repeated(b'"'))
+            | zero_bytes(word ^ repeated(b'\\'))
+            | zero_bytes(word & repeated(0xe0));
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = &rest[at..];
+    let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    // Without a way out of the loop it looks at many bytes at once.
+    let controls = rest[..end].iter().fold(false, |found, byte| found | (*byte < 0x20));
+    let control = || rest[..end].iter().position(|byte| *byte < 0x20).unwrap_or(end);
+    at + if controls { control() } else { end }
+}
+
+const fn repeated(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The highest bit of each byte that is zero; above the lowest such byte it may err.
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeated(0x01)) & !word & repeated(0x80)
+}
+
 /// Whether a byte is white space between values.
 pub(crate) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
@@ -389,6 +450,44 @@ mod tests {
         assert_eq!(read(b"{\"a\":\"\n\"}"), Err(Malformed::Syntax(6)));
         assert_eq!(read(br#"{"a":1} x"#), Err(Malformed::Syntax(8)));
         assert_eq!(read(b""), Err(Malformed::Syntax(0)));
+    }
+
+    #[test]
+    fn a_string_ends_where_it_ends_wherever_that_is() {
+        for length in 0..100 {
+            for (stop, want) in
+                [('"', Ok(length)), ('\u{1f}', Err(length + 1)), ('\\', Err(length + 2))]
+            {
+                let text = format!("\"{}{stop}\u{7f}~!", &"x~ ".repeat(length)[..length]);
+                let read = Scanner::new(text.as_bytes()).string();
+                let read = read.map(|text| text.raw().len()).map_err(|why| match why {
+                    Malformed::Syntax(at) => at,
+                    Malformed::TooDeep => 0,
+                });
+                assert_eq!(read, want, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_small_number_is_read_and_nothing_else() {
+        for (text, want) in [
+            ("0,", Some(0)),
+            ("7}", Some(7)),
+            ("999999999 ", Some(999_999_999)),
+            ("1000000000 ", None),
+            ("01,", None),
+            ("00,", None),
+            ("1.0,", None),
+            ("1e2,", None),
+            ("-1,", None),
+            ("x,", None),
+            ("12", None),
+        ] {
+            let mut scan = Scanner::new(text.as_bytes());
+            assert_eq!(scan.small_number(), want, "{text}");
+            assert_eq!(scan.at() > 0, want.is_some(), "{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!
 //! What this crate does not do: it neither stores nor does arithmetic on money.
 
+mod names;
+
 pub mod cors;
 
 pub mod settings;

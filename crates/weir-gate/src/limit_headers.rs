@@ -202,7 +202,7 @@ fn quote(text: &mut Vec<u8>, name: &str) {
     text.push(b'"');
 }
 
-/// Writes a number: a call tells two dozen, and the formatting machinery costs more than the
+/// Writes a number in decimal: a call tells two dozen, and the formatting machinery costs more than the
 /// digits.
 fn number(text: &mut Vec<u8>, mut value: u64) {
     let mut digits = [b'0'; 20];
@@ -222,9 +222,9 @@ fn seconds(signed: i64) -> u64 {
     u64::try_from(signed).unwrap_or(0)
 }
 
-pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(crate) fn insert(headers: &mut HeaderMap, name: &'static HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(name, value);
     }
 }
 

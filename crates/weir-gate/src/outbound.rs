@@ -1,15 +1,18 @@
 //! The request as it goes to an upstream: edited where it must be, without what is not the
 //! upstream's business.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body::Body;
+use smallvec::SmallVec;
 use weir_core::policy::{Route, UsageSource};
-use weir_wire::header as ours;
 
 use crate::ask::{Ask, Change, Duplicate, Endpoint, rewrite};
 use crate::head::strip_client_headers;
+use crate::names;
 use crate::out_body::OutBody;
 
 /// What the request needs besides its own head.
@@ -18,7 +21,7 @@ pub(crate) struct Outbound<'a> {
     /// The client's head; its headers are taken out of it.
     pub(crate) parts: &'a mut Parts,
     pub(crate) request_id: &'a str,
-    pub(crate) address: std::net::IpAddr,
+    pub(crate) address: IpAddr,
     /// Headers that may hold the key.
     pub(crate) auth_headers: &'a [HeaderName],
     /// Whether usage is read from the answer's body, which must then be plain.
@@ -64,8 +67,8 @@ impl Outbound<'_> {
         if self.reads_answer {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &self.address.to_string());
-        insert(&mut headers, HeaderName::from_static(ours::X_REQUEST_ID), self.request_id);
+        insert(&mut headers, &names::X_FORWARDED_FOR, &written(self.address));
+        insert(&mut headers, &names::X_REQUEST_ID, self.request_id.as_bytes());
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = self.parts.uri.clone();
@@ -74,8 +77,38 @@ impl Outbound<'_> {
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+fn insert(headers: &mut HeaderMap, name: &'static HeaderName, value: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(value) {
         headers.insert(name, value);
+    }
+}
+
+fn written(address: IpAddr) -> SmallVec<[u8; 16]> {
+    let IpAddr::V4(address) = address else {
+        return address.to_string().into_bytes().into();
+    };
+    let mut text = SmallVec::new();
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let leading = digits.iter().take(2).take_while(|digit| **digit == 0).count();
+        text.extend(digits.iter().skip(leading).map(|digit| b'0' + digit));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_it_is_everywhere() {
+        for text in
+            ["0.0.0.0", "255.255.255.255", "10.9.100.101", "1.20.200.5", "::1", "2001:db8::7"]
+        {
+            assert_eq!(&*written(text.parse().unwrap()), text.as_bytes());
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request};
 use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
@@ -29,6 +29,7 @@ use crate::identify::{client_address, request_id, secret};
 use crate::intake::{Intake, Size, Taken, size};
 use crate::job::{Job, Standing};
 use crate::meters::{Ended, GateMeters};
+use crate::names;
 use crate::out_body::OutBody;
 use crate::outbound::{Outbound, edit};
 use crate::priority;
@@ -95,7 +96,20 @@ impl Shared {
 }
 
 impl Pipeline {
-    pub(crate) async fn answer(
+    /// Answers a request. The two ways are apart so that calls without CORS carry no room for it.
+    pub(crate) fn answer(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        if self.shared.settings.cors.is_some() {
+            Either::Left(Box::pin(self.respond_across_origins(request, peer)))
+        } else {
+            Either::Right(self.respond(request, peer))
+        }
+    }
+
+    async fn respond_across_origins(
         self: Arc<Self>,
         request: Request<RequestBody>,
         peer: Peer,
@@ -116,38 +130,46 @@ impl Pipeline {
         answer
     }
 
-    async fn respond(self: Arc<Self>, request: Request<RequestBody>, peer: Peer) -> Answer {
+    /// A block within a function: an `async fn` would have two places for what it is given.
+    fn respond(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> impl Future<Output = Answer> + Send + 'static {
         let settings = &self.shared.settings;
         let path = request.uri().path();
         if path.strip_prefix(settings.api_prefix.as_str()).is_some_and(is_whole_segment) {
             let peer_ip = peer.addr.ip();
             let address = client_address(peer_ip, request.headers(), &settings.trusted_proxies);
-            return self.shared.side.call(request, address).await;
+            return Either::Left(self.shared.side.call(request, address));
         }
         let arrived = instant();
         let (mut parts, body) = request.into_parts();
         let request_id = request_id(&parts.headers);
         // The headers go to the upstream; what the log tells of them is taken before.
-        let trace = parts.headers.get("traceparent").cloned();
+        let trace = parts.headers.get(&names::TRACEPARENT).cloned();
         let mut seen = Seen::new(&self.shared.meters, arrived);
-        let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
-        let mut answer = match outcome {
-            Ok(answer) => {
-                seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
-                answer
+        Either::Right(async move {
+            let outcome = self.authenticate(&mut parts, body, &request_id, peer, &mut seen).await;
+            let mut answer = match outcome {
+                Ok(answer) => {
+                    seen.end(answer.status().as_u16(), Ended::answered(answer.status().as_u16()));
+                    answer
+                }
+                Err((failure, dialect)) => {
+                    let (code, status) = (failure.code(), failure.status());
+                    self.shared.meters.refused(code);
+                    seen.end(status, Ended::refused(code, status));
+                    let context = self.context(&request_id, dialect);
+                    failure.into_response(&context).map(AnswerBody::whole)
+                }
+            };
+            if let Ok(id) = HeaderValue::from_str(&request_id) {
+                answer.headers_mut().insert(&names::X_REQUEST_ID, id);
             }
-            Err((failure, dialect)) => {
-                let (code, status) = (failure.code(), failure.status());
-                self.shared.meters.refused(code);
-                seen.end(status, Ended::refused(code, status));
-                failure.into_response(&self.context(&request_id, dialect)).map(AnswerBody::whole)
-            }
-        };
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            answer.headers_mut().insert(HeaderName::from_static(ours::X_REQUEST_ID), id);
-        }
-        seen.log(trace.as_ref(), &request_id);
-        answer
+            seen.log(trace.as_ref(), &request_id);
+            answer
+        })
     }
 
     /// Counts a request whose head could not be served.
@@ -222,14 +244,14 @@ impl Pipeline {
         while let Some(route) = policy.route(index) {
             let dialect = dialect_of(route);
             let context = self.context(incoming.request_id, dialect);
-            let urgency = priority::of(&incoming.parts.headers, incoming.state.key.urgency);
+            let said = priority::of(&incoming.parts.headers, incoming.state.key.urgency);
             let mut wanted = Wanted {
                 policy: &policy,
                 index,
                 key: incoming.key,
                 state: incoming.state,
                 model: None,
-                urgent: urgency == Urgency::Critical,
+                urgent: said.urgency == Urgency::Critical,
                 request_id: incoming.request_id,
                 bound: Bound::text(0, 0),
                 output_max: None,
@@ -258,7 +280,7 @@ impl Pipeline {
             wanted.output_max = output_max;
             wanted.stream = read.ask.as_ref().is_some_and(|ask| ask.stream);
             let upstream = self.upstream_of(&wanted, route, &context)?;
-            let seat = self.seat(upstream, incoming, &wanted, &context, urgency).await?;
+            let seat = self.seat(upstream, incoming, &wanted, &context, said.urgency).await?;
             let began = instant();
             let admission = self.engine.admit(&wanted);
             self.engine.meters().decisions.observe(instant().duration_since(began));
@@ -266,7 +288,7 @@ impl Pipeline {
                 Admission::Granted(ticket) => {
                     let duty = Duty::new(ticket, Detached::new(&self.detached), seat);
                     let made = (duty, upstream);
-                    return self.send(incoming, &wanted, route, read, made, urgency).await;
+                    return self.send(incoming, &wanted, route, read, made, said).await;
                 }
                 Admission::Refused(refused) => {
                     return Err(self.refuse_call(&refused, &wanted, &context, incoming));
@@ -409,10 +431,8 @@ impl Pipeline {
         route: &Route,
         read: Taken,
         made: (Duty, &Arc<Upstream<OutBody>>),
-        urgency: Urgency,
+        said: priority::Said,
     ) -> Result<Answer, Failure> {
-        let headers = &incoming.parts.headers;
-        let echo = headers.contains_key(ours::PRIORITY) || headers.contains_key(ours::X_PRIORITY);
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let (job, request) = self.job(incoming, wanted, route, read, made)?;
         let outcome = if job.duty.is_charged() || streams {
@@ -425,11 +445,12 @@ impl Pipeline {
             drop(alive);
             outcome
         } else {
-            job.run(request, None, false).await
+            // Boxed: what is awaited here is moved into place once for each room around it.
+            Box::pin(job.run(request, None, false)).await
         };
         let mut answer = outcome?;
-        if echo {
-            priority::echo(answer.headers_mut(), urgency);
+        if said.told {
+            priority::echo(answer.headers_mut(), said.urgency);
         }
         Ok(answer)
     }
@@ -450,7 +471,7 @@ impl Pipeline {
             .map_err(|why| context.unreadable(&why.into()))?;
         let shape = shape_of(&route.usage);
         let reads_answer = matches!(shape, Shape::OpenAi | Shape::Anthropic | Shape::Json(_));
-        let tell_cost = incoming.parts.headers.get(ours::X_WEIR_USAGE).is_some_and(|v| v == "1");
+        let tell_cost = incoming.parts.headers.get(&names::X_WEIR_USAGE).is_some_and(|v| v == "1");
         let outbound = Outbound {
             parts: &mut *incoming.parts,
             request_id: incoming.request_id,

@@ -1,18 +1,28 @@
 //! How urgent a call says it is: `Priority` (RFC 9218) or `X-Priority`, within what its key may use.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use weir_core::key::Urgency;
-use weir_wire::header as ours;
+
+use crate::names;
+
+/// What a request says of its urgency.
+#[derive(Clone, Copy, Debug)]
+pub struct Said {
+    /// What it is treated as.
+    pub urgency: Urgency,
+    /// Whether it says anything, so that it is told what it was treated as.
+    pub told: bool,
+}
 
 /// The urgency of a call, at most `most`. RFC 9218's u=0 is critical, 1 and 2 are high, 3 is the
 /// default, 4 to 7 are low; where both headers are sent, `Priority` counts.
-pub fn of(headers: &HeaderMap, most: Urgency) -> Urgency {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let asked = text(ours::PRIORITY)
-        .and_then(by_number)
-        .or_else(|| text(ours::X_PRIORITY).and_then(by_word))
+pub fn of(headers: &HeaderMap, most: Urgency) -> Said {
+    let (number, word) = (headers.get(&names::PRIORITY), headers.get(&names::X_PRIORITY));
+    let asked = number
+        .and_then(|number| by_number(number.to_str().ok()?))
+        .or_else(|| by_word(word?.to_str().ok()?))
         .unwrap_or_default();
-    asked.min(most)
+    Said { urgency: asked.min(most), told: number.is_some() || word.is_some() }
 }
 
 /// Tells a client what its call was treated as.
@@ -23,8 +33,8 @@ pub fn echo(headers: &mut HeaderMap, urgency: Urgency) {
         Urgency::Normal => ("u=3", "normal"),
         Urgency::Low => ("u=5", "low"),
     };
-    headers.insert(HeaderName::from_static(ours::PRIORITY), HeaderValue::from_static(number));
-    headers.insert(HeaderName::from_static(ours::X_PRIORITY), HeaderValue::from_static(word));
+    headers.insert(&names::PRIORITY, HeaderValue::from_static(number));
+    headers.insert(&names::X_PRIORITY, HeaderValue::from_static(word));
 }
 
 fn by_number(text: &str) -> Option<Urgency> {
@@ -58,7 +68,8 @@ mod tests {
         for (name, value) in pairs {
             headers.insert(*name, value.parse().unwrap());
         }
-        assert_eq!(of(&headers, most), expected, "{pairs:?}");
+        let said = of(&headers, most);
+        assert_eq!((said.urgency, said.told), (expected, !pairs.is_empty()), "{pairs:?}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod openai;
 
 mod skim;
 
+mod plain;
+
 mod watch;
 
 #[cfg(test)]

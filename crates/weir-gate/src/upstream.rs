@@ -291,30 +291,33 @@ where
     /// # Errors
     ///
     /// [`UpstreamError`]; the call has ended.
-    pub async fn send(
+    pub fn send(
         &self,
         mut request: Request<B>,
         mark: &SentMark,
-    ) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
+    ) -> impl Future<Output = Result<Response<UpstreamBody<B>>, UpstreamError>> {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         for (name, value) in &self.plan.settings.headers {
             request.headers_mut().insert(name, value.clone());
         }
         let mut request = Some(request);
-        let mut tried = SmallVec::<[usize; ADDRESSES_TRIED_MAX]>::new();
-        let mut last = None;
-        while tried.len() < ADDRESSES_TRIED_MAX
-            && let Some(attempt) = self.plan.endpoints.pick(&tried, Instant::now())
-        {
-            tried.push(attempt.index());
-            match self.try_address(attempt, &mut request, &path, mark).await {
-                Err(error) if request.is_some() => last = Some(error),
-                done => return done,
+        // A block, which has one place for the request where a function would have two.
+        async move {
+            let mut tried = SmallVec::<[usize; ADDRESSES_TRIED_MAX]>::new();
+            let mut last = None;
+            while tried.len() < ADDRESSES_TRIED_MAX
+                && let Some(attempt) = self.plan.endpoints.pick(&tried, Instant::now())
+            {
+                tried.push(attempt.index());
+                match self.try_address(attempt, &mut request, &path, mark).await {
+                    Err(error) if request.is_some() => last = Some(error),
+                    done => return done,
+                }
             }
+            // An upstream has at least one address, so one was tried.
+            Err(last.unwrap_or_else(|| self.unreachable(DialError::Timeout(Duration::ZERO))))
         }
-        // An upstream has at least one address, so one was tried.
-        Err(last.unwrap_or_else(|| self.unreachable(DialError::Timeout(Duration::ZERO))))
     }
 
     /// Takes the request out of its place; after an error it is there again if nothing of it was

@@ -97,7 +97,9 @@ fn proxy(binaries: &Binaries, options: &Options) -> anyhow::Result<Value> {
     let lines = [
         Line::new("direct", site.mock(), site::CHAT, &body),
         Line::new("nginx", site.nginx(), site::CHAT, &body).reference(),
-        Line::new("weir: key, body passed on", site.weir(), site::PLAIN, &body)
+        Line::new("weir: key, 1 limit, body passed on", site.weir(), site::PLAIN, &body)
+            .key(site.free_key()),
+        Line::new("weir: key, 4 limits, body passed on", site.weir(), site::LIMITED, &body)
             .key(site.free_key()),
         Line::new("weir: key, 4 limits, body and usage read", site.weir(), site::CHAT, &body)
             .key(site.free_key()),

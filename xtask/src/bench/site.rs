@@ -173,8 +173,10 @@ pub(super) fn request(key: &str, body: &str) -> String {
 
 /// Metered: the body is read, and the usage in the answer.
 pub(super) const CHAT: &str = "/v1/chat/completions";
-/// The same upstream path by a route that reads no body.
+/// The same answer by a route that reads no body, and has only the limit of all calls.
 pub(super) const PLAIN: &str = "/plain/chat/completions";
+/// The same by a route that reads no body, and has all four limits.
+pub(super) const LIMITED: &str = "/limited/chat/completions";
 
 const NGINX: &str = "\
 daemon off;
@@ -240,6 +242,12 @@ price = "model"
 [[routes]]
 match = "POST /plain/chat/completions"
 upstream = "mock"
+price = "free"
+
+[[routes]]
+match = "POST /limited/chat/completions"
+upstream = "mock"
+class = "ai"
 price = "free"
 
 [prices."llama-3-8b"]

@@ -61,7 +61,14 @@ impl Figure {
     /// The same, multiplied by ten to the power of `shift`.
     pub(super) fn read_scaled(scan: &mut Scanner<'_>, shift: u8) -> Result<Self, Malformed> {
         match scan.kind()? {
-            Kind::Number => Ok(Self::of_number(scan.number()?, shift)),
+            Kind::Number => {
+                if shift == 0
+                    && let Some(amount) = scan.small_number()
+                {
+                    return Ok(Self { amount: Some(amount), odd: false });
+                }
+                Ok(Self::of_number(scan.number()?, shift))
+            }
             Kind::String => {
                 let text = scan.string()?.decode();
                 Ok(Self { odd: true, ..Self::of_text(text.trim(), shift) })
@@ -82,10 +89,6 @@ impl Figure {
 
     /// Reads a number of JSON's grammar, without going through a float.
     fn of_number(number: &str, shift: u8) -> Self {
-        if shift == 0 && number.len() <= 9 && number.bytes().all(|byte| byte.is_ascii_digit()) {
-            let value = number.bytes().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-            return Self { amount: Some(value), odd: false };
-        }
         let (negative, number) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, number),
@@ -157,6 +160,15 @@ impl Produced {
             Voice::ReasoningAgain => &mut self.reasoning_bytes[1],
         };
         *count = count.saturating_add(u64::try_from(text_bytes).unwrap_or(u64::MAX));
+    }
+
+    /// That much output, as told by somebody else.
+    pub(super) const fn told(tokens: u64) -> Self {
+        Self {
+            answer_bytes: tokens.saturating_mul(BYTES_PER_TOKEN),
+            reasoning_bytes: [0; 2],
+            images: 0,
+        }
     }
 
     /// Counts an image.

@@ -9,7 +9,7 @@ use super::generic::Pointer;
 use crate::json::{DEPTH_MAX, Text, is_space, utf8_bytes};
 
 /// The longest value that is kept, in bytes.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+pub(super) const VALUE_BYTES_MAX: usize = 64 << 10;
 
 /// The longest member name that is told apart from others, in bytes.
 const NAME_BYTES_MAX: usize = 256;

@@ -486,7 +486,7 @@ fn other_apis_report_by_pointer_header_time_or_bytes() {
     let tallied = tally.finish();
     assert_eq!((tallied.usage, tallied.flags), (None, Flags::IMPLAUSIBLE));
     let mut tally = Tally::new(Shape::Duration);
-    tally.lasted(1_234);
+    tally.lasted(|| 1_234);
     assert_eq!(tally.finish().usage, Some(usage(&[(Second, 1_234)])));
     let mut tally = Tally::new(Shape::Bytes);
     tally.body(b"abc");
@@ -542,6 +542,29 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Mostly sound figures under the names of both shapes.
+fn any_usage() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        Just("prompt_tokens"),
+        Just("completion_tokens"),
+        Just("total_tokens"),
+        Just("input_tokens"),
+        Just("output_tokens"),
+        Just("cache_read_input_tokens"),
+        Just("prompt_tokens_details"),
+        Just("elsewhere"),
+    ];
+    let figure = prop_oneof![
+        6 => (0u64..2_000).prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => (0u64..50).prop_map(|amount| json!({"cached_tokens": amount})),
+    ];
+    prop::collection::btree_map(name, figure, 0..5).prop_map(|figures| {
+        Value::Object(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    })
+}
+
 proptest! {
     #[test]
     fn chunk_boundaries_of_a_body_never_matter(value in any_json(), size in 1usize..9, damage in 0usize..400) {
@@ -555,6 +578,33 @@ proptest! {
             let mut often = Tally::new(shape);
             body.chunks(size).for_each(|chunk| often.body(chunk));
             prop_assert_eq!(once.finish(), often.finish());
+        }
+    }
+
+    #[test]
+    fn the_short_way_reports_what_the_long_one_does(
+        value in any_json(), figures in any_usage(), at in 0usize..6, damage in prop::option::of(0usize..400),
+    ) {
+        let mut members: Vec<(String, Value)> = match value {
+            Value::Object(members) => members.into_iter().collect(),
+            other => vec![("content".to_owned(), other)],
+        };
+        members.insert(at.min(members.len()), ("usage".to_owned(), figures));
+        let members: Vec<String> =
+            members.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+        let mut body = format!("{{{}}}", members.join(" ,\n")).into_bytes();
+        if let Some(byte) = damage.and_then(|at| body.get_mut(at)) {
+            *byte = b'"';
+        }
+        for shape in [Shape::OpenAi, Shape::Anthropic, Shape::Json("/usage".parse().unwrap()), Shape::Bytes] {
+            let (mut short, mut long) = (Tally::new(shape.clone()), Tally::new(shape));
+            short.whole(&body);
+            long.body(&body);
+            let (short, long) = (short.finish(), long.finish());
+            let told = long.usage.filter(|_| short.produced != long.produced);
+            let produced = told.map_or(long.produced, |told| Usage::NONE.with(Meter::OutputTokens, told.output()));
+            prop_assert_eq!(short, Tallied { produced, ..long });
+            prop_assert!(told.is_none() || !long.flags.has(Flags::IMPLAUSIBLE));
         }
     }
 

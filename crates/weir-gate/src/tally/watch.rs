@@ -3,10 +3,11 @@
 use weir_core::ledger::Flags;
 use weir_core::usage::{Meter, Usage};
 
+use super::count::Produced;
 use super::generic::Pointer;
 use super::seen::{EventKind, Seen};
 use super::skim::Skim;
-use super::{anthropic, generic, openai};
+use super::{anthropic, generic, openai, plain};
 use crate::json::{Malformed, Scanner};
 use crate::sse::Fields;
 
@@ -48,7 +49,8 @@ pub struct Tallied {
     /// Where [`Flags::IMPLAUSIBLE`] is set a figure may be as large as [`super::PLAUSIBLE_MAX`]: whoever
     /// charges bounds it by what the call could have cost.
     pub usage: Option<Usage>,
-    /// Output as counted from the text itself ([`super::estimated_tokens`]); it never has input.
+    /// Output as counted from the text itself ([`super::estimated_tokens`]), of a whole body that
+    /// reports what makes sense as reported; it never has input.
     pub produced: Usage,
     /// [`Flags::IMPLAUSIBLE`], [`Flags::ESTIMATED`] or nothing.
     pub flags: Flags,
@@ -79,6 +81,32 @@ impl Tally {
             }
             Shape::Header | Shape::Duration | Shape::Bytes | Shape::None => {}
         }
+    }
+
+    /// Takes a body that is here whole, by a shorter way where it is as bodies usually are.
+    pub fn whole(&mut self, body: &[u8]) {
+        match self.reported_plainly(body) {
+            Some(seen) => {
+                self.seen = seen;
+                self.body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            }
+            None => self.body(body),
+        }
+    }
+
+    /// What a whole body reports, if nothing about it is odd.
+    fn reported_plainly(&self, body: &[u8]) -> Option<Seen> {
+        if !matches!(self.shape, Shape::OpenAi | Shape::Anthropic) {
+            return None;
+        }
+        let mut seen = Seen::default();
+        if !plain::read(body, |scan| self.read_usage(scan, &mut seen)) {
+            return None;
+        }
+        let reported = seen.reported.filter(|_| !seen.implausible && !seen.output_pending)?;
+        seen.produced = Produced::told(reported.output());
+        seen.produced_at_report = seen.produced;
+        Some(seen)
     }
 
     /// Takes one whole event of a stream, raw. What a stream leaves behind at its end is taken too.
@@ -149,10 +177,10 @@ impl Tally {
         }
     }
 
-    /// Takes the time the call took, in milliseconds; the last word counts.
-    pub fn lasted(&mut self, millis: u64) {
+    /// Takes the time the call took, in milliseconds, where that is counted; the last word counts.
+    pub fn lasted(&mut self, millis: impl FnOnce() -> u64) {
         if self.shape == Shape::Duration {
-            self.seen.reported = Some(Usage::NONE.with(Meter::Second, millis));
+            self.seen.reported = Some(Usage::NONE.with(Meter::Second, millis()));
         }
     }
 
@@ -213,14 +241,18 @@ impl Tally {
         let Some(value) = found.value else { return };
         self.seen.carried = true;
         self.seen.produced_at_report = self.seen.produced;
-        let mut scan = Scanner::new(&value);
-        let read: Result<(), Malformed> = match self.shape {
-            Shape::OpenAi => openai::usage(&mut scan, &mut self.seen),
-            Shape::Anthropic => {
-                anthropic::usage(&mut scan, anthropic::Stage::Whole, &mut self.seen)
-            }
-            _ => generic::value(&mut scan, &mut self.seen),
-        };
+        let mut seen = std::mem::take(&mut self.seen);
+        let read = self.read_usage(&mut Scanner::new(&value), &mut seen);
+        self.seen = seen;
         self.seen.implausible |= read.is_err();
+    }
+
+    /// Reads the value that has the usage of a whole body.
+    fn read_usage(&self, scan: &mut Scanner<'_>, seen: &mut Seen) -> Result<(), Malformed> {
+        match self.shape {
+            Shape::OpenAi => openai::usage(scan, seen),
+            Shape::Anthropic => anthropic::usage(scan, anthropic::Stage::Whole, seen),
+            _ => generic::value(scan, seen),
+        }
     }
 }
