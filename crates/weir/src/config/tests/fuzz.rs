@@ -35,7 +35,7 @@ fn a_file_with_damage_is_taken_or_refused_in_words() {
             let end = (at + rng.usize(0..12)).min(data.len());
             match rng.u8(0..5) {
                 0 => drop(data.splice(at..end, [rng.u8(..)])),
-                1 => drop(data.splice(at..end, *rng.choice(&WORDS).unwrap())),
+                1 => drop(data.splice(at..end, rng.choice(&WORDS).unwrap().iter().copied())),
                 2 => drop(data.drain(at..end)),
                 _ => drop(data.splice(at..end, piece)),
             }
