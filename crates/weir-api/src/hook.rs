@@ -7,6 +7,7 @@ pub mod message;
 
 mod agenda;
 mod connect;
+mod places;
 mod post;
 mod schedule;
 

@@ -189,3 +189,28 @@ impl Flags {
         Self::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_reads_back_by_its_name() {
+        let names = EntryKind::ALL.map(EntryKind::name);
+        let expected =
+            ["top_up", "grant", "charge", "debt", "refund", "adjustment", "expiry", "correction"];
+        assert_eq!(names, expected);
+        assert_eq!(names.map(EntryKind::by_name), EntryKind::ALL.map(Some));
+        assert_eq!(EntryKind::by_name("topup"), None);
+    }
+
+    #[test]
+    fn flags_add_up_and_are_told_by_name() {
+        let both = Flags::CLIENT_GONE.and(Flags::RECOVERED).and(Flags::RECOVERED);
+        assert!(both.has(Flags::RECOVERED) && both.has(both) && both.has(Flags::default()));
+        assert!(!both.has(Flags::ESTIMATED) && !Flags::RECOVERED.has(both));
+        assert_eq!(both.names().collect::<Vec<_>>(), ["client_gone", "recovered"]);
+        let all = Flags::NAMES.into_iter().fold(Flags::default(), |all, (flag, _)| all.and(flag));
+        assert_eq!(all, Flags(0b111_1111));
+    }
+}

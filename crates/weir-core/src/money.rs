@@ -225,6 +225,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_amount_is_written_with_two_to_nine_decimals() {
+        let amounts = [
+            (0, "0.00"),
+            (1, "0.000000001"),
+            (-3_500_000_000, "-3.50"),
+            (25_000_000_000, "25.00"),
+            (120_000_000, "0.12"),
+            (123_400_000, "0.1234"),
+        ];
+        for (nano, text) in amounts {
+            assert_eq!(Nano::new(nano).to_string(), text);
+        }
+    }
+
     proptest! {
         #[test]
         fn an_amount_reads_back_as_written(nano in any::<i64>()) {

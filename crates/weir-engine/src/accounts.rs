@@ -53,12 +53,7 @@ impl Engine {
     /// [`ChangeError`]: an unknown plan, an external id in use, or the store.
     pub async fn create_account(&self, new: NewAccount) -> Result<Arc<AccountCell>, ChangeError> {
         let _turn = self.changes.lock().await;
-        if let Some(external) = &new.external_id
-            && self.account_by_external_id(external).is_some()
-        {
-            let why = format!("an account with external_id `{external}` exists");
-            return Err(ChangeError::Conflict(why));
-        }
+        self.check_external_id(new.external_id.as_deref(), None)?;
         let now = self.now().micros();
         let record = AccountRecord {
             name: new.name,
@@ -80,8 +75,32 @@ impl Engine {
         let id = AccountId(self.next_id());
         let cell = self.account_cell(id, record)?;
         self.put_account(&cell, &cell.record.load(), None, Vec::new).await?;
-        self.accounts.pin().insert(id, Arc::clone(&cell));
+        self.list(&cell);
         Ok(cell)
+    }
+
+    /// Shows an account under its id, and under the operator's own.
+    pub(crate) fn list(&self, cell: &Arc<AccountCell>) {
+        self.accounts.pin().insert(cell.id, Arc::clone(cell));
+        if let Some(external) = &cell.record.load().external_id {
+            self.external_ids.pin().insert(external.as_str().into(), cell.id);
+        }
+    }
+
+    /// An external id is of one account: to be asked in one's turn.
+    fn check_external_id(
+        &self,
+        external: Option<&str>,
+        whose: Option<AccountId>,
+    ) -> Result<(), ChangeError> {
+        let Some(external) = external else { return Ok(()) };
+        match self.account_by_external_id(external) {
+            Some(other) if Some(other.id) != whose => {
+                let why = format!("an account with external_id `{external}` exists");
+                Err(ChangeError::Conflict(why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Changes an account. `change` gets the record and may refuse. The next call sees it.
@@ -116,6 +135,7 @@ impl Engine {
         }
         let mut record = AccountRecord::clone(&before);
         change(&mut record)?;
+        self.check_external_id(record.external_id.as_deref(), Some(id))?;
         record.revision += 1;
         record.updated_at_us = self.now().micros();
         let policy = self.policy();
@@ -142,8 +162,18 @@ impl Engine {
         self.entitle(&mut live, &policy, &record.plan, now);
         cell.record.store(Arc::new(record));
         drop(live);
+        if before.external_id != cell.record.load().external_id {
+            self.unlist(before.external_id.as_deref());
+        }
+        self.list(&cell);
         self.touch(&cell);
         Ok(cell)
+    }
+
+    fn unlist(&self, external: Option<&str>) {
+        if let Some(external) = external {
+            self.external_ids.pin().remove(external);
+        }
     }
 
     /// Closes an account: its keys are gone at once, its ledger stays.
@@ -184,6 +214,7 @@ impl Engine {
             self.key_ids.pin().remove(&key.id);
         }
         self.accounts.pin().remove(&id);
+        self.unlist(cell.record.load().external_id.as_deref());
         let mut live = cell.live.lock();
         live.gone = true;
         live.keys.clear();
@@ -206,9 +237,8 @@ impl Engine {
 
     /// The account with that id of the operator's own.
     pub fn account_by_external_id(&self, external: &str) -> Option<Arc<AccountCell>> {
-        let is_it =
-            |cell: &&Arc<AccountCell>| cell.record.load().external_id.as_deref() == Some(external);
-        self.accounts.pin().values().find(is_it).map(Arc::clone)
+        let id = *self.external_ids.pin().get(external)?;
+        self.account(id)
     }
 
     /// The keys of an account, oldest first.

@@ -105,7 +105,7 @@ impl Engine {
             }
             let cell =
                 self.account_cell(id, record).map_err(|why| senseless("account", id, why))?;
-            self.accounts.pin().insert(id, cell);
+            self.list(&cell);
         }
         if missing.is_empty() {
             return Ok(());

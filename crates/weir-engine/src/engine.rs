@@ -47,6 +47,8 @@ pub struct Engine {
     pub(crate) keys: papaya::HashMap<SecretDigest, Arc<KeyCell>>,
     pub(crate) key_ids: papaya::HashMap<KeyId, Arc<KeyCell>>,
     pub(crate) accounts: papaya::HashMap<AccountId, Arc<AccountCell>>,
+    /// Accounts by the ids that their operator has for them.
+    pub(crate) external_ids: papaya::HashMap<Box<str>, AccountId>,
     pub(crate) journal: Journal,
     pub(crate) running: RunningCalls,
     pub(crate) tallies: Tallies,
@@ -117,6 +119,7 @@ impl Engine {
             keys: papaya::HashMap::new(),
             key_ids: papaya::HashMap::new(),
             accounts: papaya::HashMap::new(),
+            external_ids: papaya::HashMap::new(),
             journal,
             running: RunningCalls::default(),
             tallies: Tallies::default(),

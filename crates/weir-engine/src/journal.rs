@@ -83,9 +83,10 @@ impl Turn<'_> {
         recount(&mut self.next.sums, policy, entry);
     }
 
-    /// Takes back the price of a call that was counted, and is not charged after all.
-    pub(crate) fn uncount(&mut self, policy: &Policy, entry: &Entry) {
-        uncount(&mut self.next.sums, policy, entry);
+    /// Takes back the price of a call that was counted with that status, and whose answer was
+    /// withheld.
+    pub(crate) fn uncount(&mut self, policy: &Policy, entry: &Entry, status: u16) {
+        uncount(&mut self.next.sums, policy, entry, status);
     }
 
     /// Queues the batch and ends the turn.

@@ -93,8 +93,8 @@ impl Engine {
         self.journal.mended(id);
         for lost in self.journal.store().take_lost(id) {
             match lost.withheld {
-                true => self.give_up(lost),
-                false => self.charge_again(&mut live, lost),
+                Some(status) => self.give_up(lost, status),
+                None => self.charge_again(&mut live, lost),
             }
         }
         drop(live);
@@ -124,13 +124,15 @@ impl Engine {
         drop(turn.commit(Urgency::Settlement, ops));
     }
 
-    /// Takes back what was counted of a charge that is not posted again, and frees its
-    /// idempotency key: whoever repeats the call makes it anew.
-    fn give_up(&self, lost: Lost) {
+    /// Takes back what was counted of a charge that is not posted again, as a call that was
+    /// answered with that status, and frees its idempotency key: whoever repeats the call makes it
+    /// anew.
+    fn give_up(&self, lost: Lost, status: u16) {
         let (policies, present) = (self.policies.lock().clone(), self.policy());
         let mut turn = self.journal.turn();
         for entry in &lost.entries {
-            turn.uncount(policies.get(&entry.policy).unwrap_or(&present), entry);
+            turn.uncount(policies.get(&entry.policy).unwrap_or(&present), entry, status);
+            self.meters().given_up(-entry.amount);
         }
         let freed = |op| match op {
             Op::Answer(kept) => Op::Release(kept.key),

@@ -26,6 +26,7 @@ pub struct Meters {
     /// Every model that was ever met in a policy: counts outlive policies.
     models: Mutex<BTreeMap<Arc<str>, Arc<Tokens>>>,
     charged_nano: AtomicU64,
+    withheld_nano: AtomicU64,
     holds_open: AtomicI64,
     /// How long decisions on calls took.
     pub decisions: Durations,
@@ -84,6 +85,12 @@ impl Meters {
         Nano::new(i64::try_from(nano).unwrap_or(i64::MAX))
     }
 
+    /// What of [`Meters::charged`] was never stored, and given up with the answer.
+    pub fn withheld(&self) -> Nano {
+        let nano = self.withheld_nano.load(Ordering::Relaxed);
+        Nano::new(i64::try_from(nano).unwrap_or(i64::MAX))
+    }
+
     /// How many calls hold credit now.
     pub fn holds_open(&self) -> i64 {
         self.holds_open.load(Ordering::Relaxed)
@@ -124,6 +131,11 @@ impl Meters {
         } else {
             self.table_of(policy).of(policy, model).add(input, output);
         }
+    }
+
+    /// Counts a charge that was counted and is given up.
+    pub(crate) fn given_up(&self, charged: Nano) {
+        self.withheld_nano.fetch_add(charged.get().max(0).unsigned_abs(), Ordering::Relaxed);
     }
 
     /// Makes the table of a policy that was not met before.

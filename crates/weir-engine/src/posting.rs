@@ -73,7 +73,10 @@ impl Engine {
         }
         self.read_levels(live, account, posting.at, &mut ops);
         turn.count(&posting.counted);
-        let urgency = if posting.withheld { Urgency::Answer } else { Urgency::Settlement };
+        let urgency = match posting.withheld {
+            true => Urgency::Answer(posting.counted.status),
+            false => Urgency::Settlement,
+        };
         Some(turn.commit(urgency, ops))
     }
 }

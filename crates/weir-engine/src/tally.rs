@@ -68,6 +68,29 @@ impl Tallies {
         add(&mut self.0[shard].lock(), call);
     }
 
+    /// Counts work that was metered elsewhere and is not charged: it was no request.
+    pub(crate) fn count_work(
+        &self,
+        account: AccountId,
+        policy: &Policy,
+        model: &str,
+        usage: &Usage,
+        at: Timestamp,
+    ) {
+        let key = TallyKey {
+            account,
+            key: KeyId::default(),
+            minute: at.micros().div_euclid(MINUTE_US),
+            policy: policy.number(),
+            route: NO_ROUTE,
+            model: model.into(),
+            status: 200,
+        };
+        let counters = counters_of_usage(usage);
+        let shard = usize::try_from(account.0).unwrap_or(0) % SHARDS;
+        self.0[shard].lock().entry(key).or_default().add(&counters);
+    }
+
     pub(crate) fn take(&self) -> Sums {
         let mut all = Sums::new();
         for shard in &self.0 {
@@ -110,10 +133,17 @@ pub(crate) fn recount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
     sums.entry(tally_of(policy, entry)).or_default().add(&counters);
 }
 
-/// Takes back what a call was counted as charged: it was made, and is not charged after all.
-pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry) {
-    let counters = Counters { charged: entry.amount, ..Counters::default() };
-    sums.entry(tally_of(policy, entry)).or_default().add(&counters);
+/// Counts a call that was counted as answered with a status as what its client got: an error, and
+/// no charge.
+pub(crate) fn uncount(sums: &mut Sums, policy: &Policy, entry: &Entry, status: u16) {
+    // Its debt, if any, is an entry more of the same call.
+    let calls = i64::from(entry.kind == EntryKind::Charge);
+    let before = TallyKey { status, ..tally_of(policy, entry) };
+    let counters = Counters { requests: -calls, charged: entry.amount, ..Counters::default() };
+    sums.entry(before).or_default().add(&counters);
+    let after = TallyKey { status: WITHHELD, ..tally_of(policy, entry) };
+    let counters = Counters { requests: calls, errors: calls, ..Counters::default() };
+    sums.entry(after).or_default().add(&counters);
 }
 
 /// Where an entry is counted. It does not tell the status: nearly all that is charged was answered
@@ -214,6 +244,8 @@ pub(crate) fn rollups(
 pub(crate) const EVERYBODY: AccountId = AccountId(0);
 /// A route that the policy does not have, or no call at all.
 const NO_ROUTE: RouteIndex = RouteIndex(u16::MAX);
+/// What a client gets whose answer is withheld.
+const WITHHELD: u16 = 503;
 const SHARDS: usize = 8;
 const MINUTE_US: i64 = 60_000_000;
 const GRAINS: [(Grain, i64); 3] =

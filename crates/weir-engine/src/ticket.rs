@@ -78,6 +78,8 @@ impl std::fmt::Debug for Keep {
 pub struct Exhausted {
     /// What is available.
     pub available: Nano,
+    /// Whether other calls hold credit, of which something may come free soon.
+    pub shared: bool,
 }
 
 /// How a call ended.
@@ -328,13 +330,14 @@ impl Open {
         let Some(offer) = self.offer() else { return Ok(()) };
         let available = live.account.wallet.available(now);
         let covered = self.held() + available.or_zero();
-        let widest = Bound { output: ahead, ..self.bound };
-        // Never less than was produced, and never all that is left while others stream too.
-        let reach = offer.affordable_output(&widest, &before, covered).unwrap_or(0);
+        // Never less than was produced, and never more than a part of what is left: others stream
+        // too, and what one holds beyond its end they lack.
         let least = per_choice.max(self.bound.output);
-        let share = reach.saturating_sub(least) / STREAM_SHARES;
-        let share = share.max(route.min_output_tokens.max(1));
-        let wanted = if reach < ahead { least.saturating_add(share).min(reach) } else { ahead };
+        let far = least.saturating_add(step.saturating_mul(STREAM_SHARES));
+        let widest = Bound { output: far, ..self.bound };
+        let reach = offer.affordable_output(&widest, &before, covered).unwrap_or(0);
+        let share = (reach.saturating_sub(least) / STREAM_SHARES).max(1);
+        let wanted = least.saturating_add(share).min(reach).min(ahead);
         let wider = Bound { output: wanted, ..self.bound };
         let more = offer.quote_worst(&wider, &before) - self.held();
         let Some(hold) = self.grant.hold.as_mut() else { return Ok(()) };
@@ -345,7 +348,8 @@ impl Open {
         }
         // What is held may still cover some output: it ends only when that is used up.
         let ends = output > self.bound.output.saturating_mul(self.bound.choices);
-        if ends { Err(Exhausted { available }) } else { Ok(()) }
+        let shared = live.account.wallet.held() > self.held();
+        if ends { Err(Exhausted { available, shared }) } else { Ok(()) }
     }
 
     fn offer(&self) -> Option<Offer<'_>> {

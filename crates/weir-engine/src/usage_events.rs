@@ -95,10 +95,23 @@ impl Engine {
                 Err(why) => Err(why),
             });
         }
-        for event in events {
+        for (event, taken) in events.iter().zip(&taken) {
+            if matches!(taken, Ok(EventTaken::Posted(EventCharge { entry: None, .. }))) {
+                self.count_uncharged(event);
+            }
             self.touch(&event.account);
         }
         Ok(taken)
+    }
+
+    /// Counts an event that left nothing in the ledger, from which usage of others is counted.
+    fn count_uncharged(&self, event: &UsageEvent) {
+        let model = match &event.by {
+            PricedBy::Price(_) => "",
+            PricedBy::Model(model) => model.as_str(),
+        };
+        let account = event.account.id;
+        self.tallies.count_work(account, &self.policy(), model, &event.usage, self.now());
     }
 
     fn charge_event(&self, event: &UsageEvent) -> Result<(Commit, EventCharge), ChangeError> {

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::Sender;
 use weir_core::ledger::Flags;
 use weir_core::policy::{OnDisconnect, OnExhausted};
+use weir_core::usage::Usage;
 use weir_engine::ticket::{Exhausted, Keep, Outcome, Settled};
 use weir_wire::error::Code;
 
@@ -55,6 +56,8 @@ struct Stream {
     draining: bool,
     /// Whether anything of it has left.
     left: bool,
+    /// How often it will still wait for credit that others hold.
+    turns: u16,
 }
 
 /// What is known of an answer of which the head has come.
@@ -84,6 +87,7 @@ pub(crate) async fn stream(
         ended: false,
         draining: false,
         left: false,
+        turns: TURNS_MAX,
     };
     let end = stream.pump(&mut body).await;
     let feed = stream.feed.clone();
@@ -143,7 +147,7 @@ impl Stream {
                 self.draining = true;
             }
             let so_far = self.facts.with_input(self.tally.produced_so_far());
-            if let Err(exhausted) = self.duty.produced(&so_far)
+            if let Err(exhausted) = self.covered(&so_far).await
                 && self.facts.on_exhausted == OnExhausted::Stop
             {
                 return End::Exhausted(exhausted);
@@ -153,6 +157,21 @@ impl Stream {
             }
         }
         End::Told
+    }
+
+    /// Notes what was produced. Where the credit for more is held by other calls, it waits for what
+    /// they leave of it.
+    async fn covered(&mut self, so_far: &Usage) -> Result<(), Exhausted> {
+        let mut covered = self.duty.produced(so_far);
+        while let Err(Exhausted { shared: true, .. }) = covered
+            && self.facts.on_exhausted == OnExhausted::Stop
+            && self.turns > 0
+        {
+            self.turns -= 1;
+            tokio::time::sleep(TURN).await;
+            covered = self.duty.produced(so_far);
+        }
+        covered
     }
 
     /// Watches pieces; gives back those that may leave now, in one run of bytes.
@@ -219,7 +238,7 @@ impl Stream {
                 // The connection breaks too, so that nobody takes this for the whole answer.
                 let _gone = self.feed.send(Err("the upstream broke off its stream".into())).await;
             }
-            End::Exhausted(Exhausted { available }) => {
+            End::Exhausted(Exhausted { available, .. }) => {
                 let detail = format!(
                     "The credit is used up: {available} is available. What was produced is charged."
                 );
@@ -419,6 +438,9 @@ impl Run {
 const TAIL_TIME: Duration = Duration::from_secs(1);
 /// Frames of a stream that are ready leave together, up to this size.
 const MERGED_BYTES_MAX: usize = 16 << 10;
+/// How long a stream waits at a time, and how often in all, for credit that other calls hold.
+const TURN: Duration = Duration::from_millis(20);
+const TURNS_MAX: u16 = 250;
 
 #[cfg(test)]
 mod tests {

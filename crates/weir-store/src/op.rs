@@ -12,9 +12,9 @@ use crate::record::{EntryRow, stored_id};
 pub enum Urgency {
     /// It settles, voids or records what has happened already: the ballast is there for it.
     Settlement,
-    /// It settles a call whose answer waits for it and is withheld without it. Like
-    /// [`Urgency::Settlement`], but a charge that is not stored is given up.
-    Answer,
+    /// It settles a call whose answer, of this status, waits for it and is withheld without it.
+    /// Like [`Urgency::Settlement`], but a charge that is not stored is given up.
+    Answer(u16),
     /// It begins something, which can as well be refused.
     Fresh,
 }

@@ -185,7 +185,7 @@ impl Queue {
                 return Err(Box::new((why.clone(), batch)));
             }
             let share = match batch.urgency {
-                Urgency::Settlement | Urgency::Answer => 2,
+                Urgency::Settlement | Urgency::Answer(_) => 2,
                 Urgency::Fresh => 1,
             };
             let idle = state.jobs.is_empty();

@@ -31,8 +31,8 @@ pub struct Lost {
     pub entries: Vec<Entry>,
     /// What was to become durable with it: the end of a checkpoint, of an idempotency key.
     pub beside: Vec<Op>,
-    /// Whether the call's answer is withheld with it, so that nothing is to be charged.
-    pub withheld: bool,
+    /// The status of the call's answer, if that is withheld: then nothing is to be charged.
+    pub withheld: Option<u16>,
 }
 
 /// Positions of one account that are refused.
@@ -147,8 +147,8 @@ impl Lost {
     /// The charge in a batch; `None` if it is anything else, of which whoever asked was told.
     fn of(batch: &Batch) -> Option<Self> {
         let withheld = match batch.urgency {
-            Urgency::Settlement => false,
-            Urgency::Answer => true,
+            Urgency::Settlement => None,
+            Urgency::Answer(status) => Some(status),
             Urgency::Fresh => return None,
         };
         let (mut entries, mut beside) = (Vec::new(), Vec::new());

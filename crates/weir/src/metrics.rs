@@ -109,6 +109,11 @@ impl Metrics {
                 "Charged to wallets, in units of the currency",
                 self.engine.meters().charged(),
             ),
+            (
+                "charged_withheld",
+                "Of weir_charged_total, not charged after all: the store refused it, and the answer was withheld",
+                self.engine.meters().withheld(),
+            ),
             ("debt", "Charged beyond what wallets had", self.engine.debt_total()),
         ];
         for (name, help, amount) in money {

@@ -18,6 +18,11 @@ impl Shape {
         *draw.of(&SHAPES)
     }
 
+    /// Those that can report usage together with the output that it is of.
+    pub(super) fn exact() -> [Self; 2] {
+        [SHAPES[0], SHAPES[1]]
+    }
+
     /// The request line of a call: its path has the call's id, so that the upstream counts it alone.
     pub(super) fn line(self, house: &str, id: &str) -> String {
         format!("POST {}", self.path(house, id))

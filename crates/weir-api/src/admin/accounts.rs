@@ -7,7 +7,6 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use weir_core::id::AccountId;
 use weir_engine::accounts::NewAccount;
-use weir_engine::change::ChangeError;
 use weir_engine::record::AccountRecord;
 
 use crate::answer::{Page, Paging, Shown};
@@ -112,13 +111,6 @@ pub(crate) async fn change(
     Body(change): Body<AccountChange>,
 ) -> Result<Response, Problem> {
     checked(&change)?;
-    if let Change::To(external) = &change.external_id
-        && let Some(other) = app.engine.account_by_external_id(external)
-        && other.id != id
-    {
-        let why = format!("an account with external_id `{external}` exists");
-        return Err(ChangeError::Conflict(why).into());
-    }
     let mut change = change;
     let contract = std::mem::take(&mut change.contract).try_map(ContractShape::kept)?;
     let apply = |record: &mut AccountRecord| {

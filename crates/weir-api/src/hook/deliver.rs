@@ -1,16 +1,17 @@
 //! The deliverer: reads events in order, makes deliveries of them, and tries each until it is
 //! taken or given up. One task decides; each try is a task of its own.
 //!
-//! A webhook has at most two tries in the air. Webhooks that failed last are slow ones: they have
-//! one, and share places of their own, so that receivers that hang cost the others nothing.
+//! A webhook has at most two tries in the air. Webhooks that failed last have one, and share places
+//! of their own, so that receivers that hang cost the others nothing.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use weir_core::id::{EventId, WebhookId};
 use weir_core::time::{Span, Timestamp};
@@ -23,6 +24,7 @@ use weir_engine::webhook::WebhookStatus;
 use crate::hook::agenda::Agenda;
 use crate::hook::connect::{GuardedClient, client};
 use crate::hook::mail::Mailer;
+use crate::hook::places::{Lane, Places};
 use crate::hook::post::{Tried, post};
 use crate::hook::schedule::pause_after;
 
@@ -39,16 +41,16 @@ pub struct DeliveryCounts {
 pub struct Deliverer {
     shared: Arc<Shared>,
     agenda: Agenda,
-    /// What is in the air, by webhook.
-    flying: HashMap<WebhookId, HashSet<EventId>>,
+    /// What is in the air, by webhook, and among whom it counts.
+    flying: HashMap<WebhookId, HashMap<EventId, Lane>>,
     /// Webhooks whose last try failed.
     slow: HashMap<WebhookId, Failing>,
-    /// Webhooks that are due while all places are taken.
-    waiting: VecDeque<WebhookId>,
+    places: Places,
     /// Outcomes that could not be written down yet.
     unsaved: HashMap<WebhookId, Vec<Delivery>>,
     tries: JoinSet<Report>,
-    slow_tries: usize,
+    /// Tries that take long.
+    late: mpsc::Receiver<(WebhookId, EventId)>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ struct Shared {
     allow_private: bool,
     mailer: Option<Mailer>,
     counts: Arc<DeliveryCounts>,
+    tell_late: mpsc::Sender<(WebhookId, EventId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +75,6 @@ struct Failing {
 struct Report {
     webhook: WebhookId,
     event: EventId,
-    was_slow: bool,
     tried: Option<Tried>,
     unsaved: Option<Delivery>,
 }
@@ -103,15 +105,17 @@ impl Deliverer {
         counts: Arc<DeliveryCounts>,
     ) -> io::Result<Self> {
         let client = client(allow_private)?;
+        let (tell_late, late) = mpsc::channel(1);
+        let shared = Shared { engine, client, allow_private, mailer, counts, tell_late };
         Ok(Self {
-            shared: Arc::new(Shared { engine, client, allow_private, mailer, counts }),
+            shared: Arc::new(shared),
             agenda: Agenda::default(),
             flying: HashMap::new(),
             slow: HashMap::new(),
-            waiting: VecDeque::new(),
+            places: Places::default(),
             unsaved: HashMap::new(),
             tries: JoinSet::new(),
-            slow_tries: 0,
+            late,
         })
     }
 
@@ -145,6 +149,7 @@ impl Deliverer {
                     Ok(report) => self.finish(report).await,
                     Err(error) => tracing::error!(%error, "a delivery broke off"),
                 },
+                Some((webhook, event)) = self.late.recv() => self.outlast(webhook, event),
                 // What could not be fanned out is tried again soon.
                 () = tokio::time::sleep(if behind { wait.min(RETRY) } else { wait }) => {}
             }
@@ -204,49 +209,53 @@ impl Deliverer {
             return Ok(());
         }
         let places = if failing.is_some() { 1 } else { PER_WEBHOOK };
-        let flying = self.flying.get(&webhook).map_or(0, HashSet::len);
+        let flying = self.flying.get(&webhook).map_or(0, HashMap::len);
         let pending = self.shared.engine.deliveries_pending(webhook, flying + places + 1).await?;
         for delivery in pending {
             let flying = self.flying.get(&webhook);
-            if flying.is_some_and(|flying| flying.contains(&delivery.event)) {
+            if flying.is_some_and(|flying| flying.contains_key(&delivery.event)) {
                 continue;
             }
             // The end of a try brings the webhook back.
-            if flying.map_or(0, HashSet::len) >= places {
+            if flying.map_or(0, HashMap::len) >= places {
                 break;
             }
             if delivery.next_at > now {
                 self.agenda.plan(webhook, delivery.next_at);
                 break;
             }
-            if !self.has_place(failing.is_some()) {
-                self.waiting.push_back(webhook);
-                break;
-            }
-            self.fly(delivery, failing.is_some());
+            let Some(lane) = self.places.take(failing.is_some(), webhook) else { break };
+            self.flying.entry(webhook).or_default().insert(delivery.event, lane);
+            self.tries.spawn(Arc::clone(&self.shared).attempt(delivery));
         }
         Ok(())
     }
 
-    fn has_place(&self, slow: bool) -> bool {
-        match slow {
-            true => self.slow_tries < SLOW_MAX,
-            false => self.tries.len() - self.slow_tries < FAST_MAX,
+    /// A try that takes long gives its place to others and goes on.
+    fn outlast(&mut self, webhook: WebhookId, event: EventId) {
+        let lane = self.flying.get_mut(&webhook).and_then(|flying| flying.get_mut(&event));
+        // It may be over by now.
+        if let Some(lane) = lane {
+            *lane = self.places.outlast(*lane);
+            self.call_in();
         }
     }
 
-    fn fly(&mut self, delivery: Delivery, was_slow: bool) {
-        self.flying.entry(delivery.webhook).or_default().insert(delivery.event);
-        self.slow_tries += usize::from(was_slow);
-        self.tries.spawn(Arc::clone(&self.shared).attempt(delivery, was_slow));
+    /// Those that wait are looked at again, as far as there are places.
+    fn call_in(&mut self) {
+        let now = self.shared.engine.now();
+        for webhook in self.places.ready() {
+            self.agenda.plan(webhook, now);
+        }
     }
 
     async fn finish(&mut self, report: Report) {
         let now = self.shared.engine.now();
         let webhook = report.webhook;
-        self.slow_tries -= usize::from(report.was_slow);
         if let Some(flying) = self.flying.get_mut(&webhook) {
-            flying.remove(&report.event);
+            if let Some(lane) = flying.remove(&report.event) {
+                self.places.give_back(lane);
+            }
             if flying.is_empty() {
                 self.flying.remove(&webhook);
             }
@@ -260,9 +269,7 @@ impl Deliverer {
             None => {}
         }
         self.agenda.plan(webhook, now);
-        for waiting in std::mem::take(&mut self.waiting) {
-            self.agenda.plan(waiting, now);
-        }
+        self.call_in();
     }
 
     /// A receiver that fails is left alone for a while, and switched off after days of it.
@@ -332,13 +339,19 @@ impl Shared {
         webhook.is_some_and(|webhook| webhook.record.status == WebhookStatus::Enabled)
     }
 
-    async fn attempt(self: Arc<Self>, delivery: Delivery, was_slow: bool) -> Report {
+    async fn attempt(self: Arc<Self>, delivery: Delivery) -> Report {
         let (webhook, event) = (delivery.webhook, delivery.event);
-        let report = |tried, unsaved| Report { webhook, event, was_slow, tried, unsaved };
+        let report = |tried, unsaved| Report { webhook, event, tried, unsaved };
         let began = instant();
         let at = self.engine.now();
         let tried = match self.engine.told(event).await {
-            Ok(Some(event)) => self.try_once(webhook, &event, at).await,
+            Ok(Some(told)) => {
+                let mut trying = pin!(self.try_once(webhook, &told, at));
+                tokio::select! {
+                    tried = &mut trying => tried,
+                    () = self.grow_late(webhook, event) => trying.await,
+                }
+            }
             Ok(None) => Tried { hopeless: true, ..Tried::failed("the event is gone") },
             Err(error) => {
                 tracing::warn!(%error, %event, "an event could not be read");
@@ -357,6 +370,12 @@ impl Shared {
                 report(Some(tried), Some(noted))
             }
         }
+    }
+
+    async fn grow_late(&self, webhook: WebhookId, event: EventId) {
+        tokio::time::sleep(LATE).await;
+        // Nobody listens any more once the deliverer ends.
+        let _ending = self.tell_late.send((webhook, event)).await;
     }
 
     async fn try_once(
@@ -410,9 +429,8 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
 
 /// Tries in the air to one receiver.
 const PER_WEBHOOK: usize = 2;
-/// Tries in the air to receivers that work, and to those that do not.
-const FAST_MAX: usize = 64;
-const SLOW_MAX: usize = 64;
+/// After so long a try makes room for others.
+const LATE: Duration = Duration::from_secs(1);
 /// What is given up in one commit.
 const GIVE_UP_MAX: usize = 256;
 /// How long a receiver is left alone that fails again and again or says that it is busy.

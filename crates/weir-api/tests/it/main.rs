@@ -16,6 +16,7 @@ mod increases;
 mod keys;
 mod openapi;
 mod operators;
+mod outage;
 mod own_keys;
 mod records;
 mod repeat;

@@ -54,15 +54,23 @@ impl Api {
         Self::on(tempfile::tempdir().unwrap())
     }
 
+    /// By a clock of the test's.
+    pub(crate) fn at(clock: Clock) -> Self {
+        Self::on_at(tempfile::tempdir().unwrap(), clock)
+    }
+
     /// On a folder that may have been used before.
     pub(crate) fn on(folder: TempDir) -> Self {
+        Self::on_at(folder, Clock::running())
+    }
+
+    fn on_at(folder: TempDir, clock: Clock) -> Self {
         let mut names = LimitNames::default();
         let policy = policy(&mut names);
         let settings = EngineSettings { key_prefix: "weir".to_owned(), currency: "USD".to_owned() };
         let path = folder.path();
         let engine =
-            Engine::boot(path, Default::default(), settings, policy, names, Clock::running())
-                .unwrap();
+            Engine::boot(path, Default::default(), settings, policy, names, clock).unwrap();
         let settings = Arc::new(ApiSettings {
             stripe_secret: None,
             api_prefix: "/weir".to_owned(),

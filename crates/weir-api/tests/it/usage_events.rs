@@ -129,3 +129,21 @@ async fn what_the_wallet_does_not_cover_becomes_debt_and_usage_tells_it() {
     assert_eq!(told.body["data"][0]["entry_id"], Value::Null, "the plan is not charged");
     assert_eq!(balance(&api, &free).await, "0.00");
 }
+
+#[tokio::test]
+async fn usage_tells_what_an_event_used_on_a_plan_that_is_not_charged() {
+    let api = Api::start();
+    let free = api.account("free").await;
+    let used = json!({"model": "llama-3-8b", "usage": {"input_tokens": 7, "output_tokens": 1000}});
+    let told = event(&free, "one", used);
+    for status in ["charged", "known"] {
+        let taken = api.admin("POST", "/usage-events", told.clone()).await.expect(200);
+        assert_eq!(taken.body["data"][0]["status"], status);
+    }
+    let path = format!("/accounts/{free}/usage?interval=day&group_by=model");
+    let usage = api.eventually(&path, |usage| usage["totals"]["output_tokens"] == 1_000).await;
+    let totals = &usage["totals"];
+    assert_eq!((&totals["input_tokens"], &totals["requests"]), (&json!(7), &json!(0)));
+    assert_eq!(totals["charged"], "0.00");
+    assert_eq!(usage["series"][0]["group"]["model"], "llama-3-8b");
+}

@@ -237,6 +237,7 @@ mod tests {
         refused("100/-1s", "\"-1s\" is not a window", window);
         refused("1_000/day", "\"1_000\" is not a whole number", "write 1000");
         refused("10k/day", "\"10k\" is not a whole number", "write 10000");
+        refused("5m/day", "\"5m\" is not a whole number", "write 5000000");
         refused("-5/day", "\"-5\" is not a whole number", "write digits only, such as 1000");
         refused("1.5/day", "\"1.5\" is not a whole number", "write digits only, such as 1000");
         refused(
@@ -244,6 +245,12 @@ mod tests {
             "\"99999999999999999999\" is larger than 9007199254740992",
             "write \"unlimited\" for no limit",
         );
+        refused(
+            "9007199254740993/day",
+            "\"9007199254740993\" is larger than 9007199254740992",
+            "write \"unlimited\" for no limit",
+        );
+        refused("5/3mo", "\"3mo\" is not a window", window);
         let range = "window must be between 1ms and 400d, or 1 to 12 months";
         let hint = "write a window such as \"90s\", \"1h\", \"1d\" or \"month\"";
         refused("5/0s", range, hint);

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says what makes it fail again"
 )]
 
+mod accounts;
 mod alerts;
 mod auto_top_up;
 mod clock;

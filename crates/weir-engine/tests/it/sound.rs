@@ -1,5 +1,6 @@
 //! A wallet that got ahead of its ledger.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Map;
@@ -12,7 +13,7 @@ use weir_engine::credit::NewCredit;
 use weir_engine::engine::Engine;
 use weir_engine::idempotency::Kept;
 use weir_engine::ticket::{Keep, Outcome};
-use weir_engine::usage::{Interval, UsageWanted};
+use weir_engine::usage::{Dimension, Interval, UsageWanted};
 use weir_store::fault::Faults;
 
 use crate::support::{START, account, admit, boot, call, copy, granted, key, nano, settle, wait};
@@ -90,7 +91,7 @@ fn a_charge_whose_answer_is_withheld_is_given_up_and_its_idempotency_key_is_free
     partly.checkpointed();
     faults.fill_next_groups(1);
     let reported = Some(Usage::NONE.with(Meter::OutputTokens, 20));
-    let outcome = Outcome { reported, status: 200, withheld: true, ..Outcome::default() };
+    let outcome = Outcome { reported, status: 201, withheld: true, ..Outcome::default() };
     let refused = withheld.settle(&outcome).unwrap().commit.unwrap();
     let also = settle(partly, 40).commit.unwrap();
     assert!(refused.wait().is_err() && also.wait().is_err());
@@ -98,6 +99,11 @@ fn a_charge_whose_answer_is_withheld_is_given_up_and_its_idempotency_key_is_free
     engine.write_behind();
     check_balance(&engine, &cell, "50");
     check_usage(&engine, &cell, 3);
+    // What its client got is what it is counted as.
+    let counted = by_status(&engine, &cell);
+    assert_eq!(counted[&503], (Nano::ZERO, 1), "{counted:?}");
+    assert_eq!(counted.get(&201).copied().unwrap_or_default(), (Nano::ZERO, 0), "{counted:?}");
+    assert_eq!(engine.meters().withheld(), nano("20"));
     // The retry is a call of its own, and the only one that is charged.
     let mut again = granted(&engine, &key, 20);
     assert!(wait(again.claim("a", b"first")).unwrap().is_none(), "the key is free");
@@ -207,6 +213,24 @@ fn usage(engine: &Engine, cell: &AccountCell) -> (Nano, u64) {
     let rows = wait(engine.usage(wanted)).unwrap();
     let sums = rows.iter().map(|row| (row.sums.charged(), row.sums.requests()));
     sums.fold((Nano::ZERO, 0), |(charged, calls), one| (charged + one.0, calls + one.1))
+}
+
+/// What usage says was charged, and in how many calls, by the status that clients got.
+fn by_status(engine: &Engine, cell: &AccountCell) -> BTreeMap<u16, (Nano, u64)> {
+    let wanted = UsageWanted {
+        account: Some(cell.id),
+        from: START,
+        to: START.plus(weir_core::time::Span::from_secs(60)),
+        interval: Interval::Minute,
+        group_by: vec![Dimension::Status],
+    };
+    let mut found: BTreeMap<u16, (Nano, u64)> = BTreeMap::new();
+    for row in wait(engine.usage(wanted)).unwrap() {
+        let status = row.group[0].parse().unwrap();
+        let (charged, requests) = found.entry(status).or_default();
+        (*charged, *requests) = (*charged + row.sums.charged(), *requests + row.sums.requests());
+    }
+    found
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn limits_survive_an_orderly_restart_exactly_and_kill_9_within_a_second() {
     assert_eq!(weir.call(0, "POST", "/training/jobs", "{}").status, 429);
     assert_eq!(weir.call(0, "GET", "/clusters/a", "").remaining("read"), Some(89));
     // What is older than a second is on disk, whatever happens.
-    std::thread::sleep(Duration::from_millis(2_500));
+    weir.until_stored("read", "100/hour", 11);
     weir.kill_and_restart();
     assert_eq!(weir.call(0, "POST", "/training/jobs", "{}").status, 429);
     assert_eq!(weir.call(0, "GET", "/clusters/a", "").remaining("read"), Some(88));

@@ -34,6 +34,7 @@ mod explain;
 mod figures;
 mod foreign;
 mod fuzz;
+mod hanging;
 mod hangups;
 mod hostile;
 mod idempotency;

@@ -23,7 +23,7 @@ fn weir(mock: &Mock, read: &str) -> Weir {
 
 fn get(weir: &Weir, key: usize, path: &str, headers: &[&str]) -> Answer {
     let bearer = weir.bearer(key);
-    let mut all = vec![bearer.as_str(), SLOW];
+    let mut all = vec![bearer.as_str()];
     all.extend(headers);
     weir.line().call("GET", path, &all, "")
 }
@@ -39,21 +39,20 @@ fn calls_beyond_max_in_flight_wait_and_the_urgent_pass_first() {
         order.lock().unwrap().push(name);
         answer
     };
+    // Calls that others wait for take so long that those have come before.
+    let long = "x-mock-delay-ms: 2000";
     std::thread::scope(|scope| {
-        scope.spawn(|| call("first", 0, &[]));
+        scope.spawn(|| call("first", 0, &[long]));
         eventually("the first call is at the upstream", || reached(&mock, "/first") == 1);
-        scope.spawn(|| call("normal", 0, &[]));
-        std::thread::sleep(Duration::from_millis(60));
+        scope.spawn(|| call("normal", 0, &[SLOW]));
         scope.spawn(|| {
-            let answer = call("critical", 1, &["x-priority: critical"]);
+            let answer = call("critical", 1, &[long, "x-priority: critical"]);
             assert_eq!(answer.header("x-priority"), Some("critical"));
         });
+        eventually("an urgent call is at the upstream", || reached(&mock, "/critical") == 1);
         // A key that may not be urgent is not, whatever it says.
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(60));
-            let answer = call("claims", 0, &["priority: u=0"]);
-            assert_eq!(answer.header("x-priority"), Some("normal"));
-        });
+        let answer = call("claims", 0, &["priority: u=0"]);
+        assert_eq!(answer.header("x-priority"), Some("normal"));
     });
     assert_eq!(*order.lock().unwrap(), ["first", "critical", "normal", "claims"]);
 }
@@ -66,7 +65,7 @@ fn what_waits_holds_nothing_and_may_be_refused_after_waiting() {
     let statuses = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| statuses.lock().unwrap().push(get(&weir, 0, "/x", &[]).status));
+            scope.spawn(|| statuses.lock().unwrap().push(get(&weir, 0, "/x", &[SLOW]).status));
         }
     });
     let mut statuses = statuses.into_inner().unwrap();

@@ -17,6 +17,8 @@ pub(crate) enum Manner {
     Answer(u16, String),
     /// Not at all.
     Hang,
+    /// A byte of its head each second.
+    Drip,
 }
 
 /// A message as it arrived.
@@ -106,6 +108,15 @@ fn serve(stream: &TcpStream, manner: &Mutex<Manner>, messages: &Mutex<Vec<Messag
                 }
             }
             Manner::Hang => std::thread::sleep(Duration::from_secs(60)),
+            Manner::Drip => {
+                for byte in b"HTTP/1.1 200 fine, but late".chunks(1) {
+                    let mut out = stream;
+                    if out.write_all(byte).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
         }
     }
 }

@@ -40,8 +40,7 @@ fn a_killed_process_forgets_at_most_its_last_second() {
     for _ in 0..40 {
         assert_eq!(weir.call(0, "PUT", "/x", "{}").status, 200);
     }
-    // Written behind each second, and at once by the store's own thread.
-    std::thread::sleep(std::time::Duration::from_millis(2_000));
+    weir.until_stored("write", "100/day", 40);
     assert_eq!(weir.call(0, "PUT", "/x", "{}").remaining("write"), Some(59));
     weir.kill_and_restart();
     let left = weir.call(0, "PUT", "/x", "{}").remaining("write").unwrap_or(0);

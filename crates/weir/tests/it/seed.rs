@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use weir_core::id::{PolicyNumber, Seq};
 use weir_core::ledger::Entry;
+use weir_core::limit::Rule;
 use weir_core::names::LimitNames;
 use weir_core::plan::{Billing, Plan};
 use weir_core::policy::{Policy, PolicyParts};
+use weir_core::time::Timestamp;
+use weir_core::window::Window;
 use weir_engine::accounts::NewAccount;
 use weir_engine::clock::Clock;
 use weir_engine::credit::NewCredit;
@@ -15,6 +18,7 @@ use weir_engine::engine::{Engine, EngineSettings};
 use weir_engine::keys::NewKey;
 use weir_engine::record::SpendCapRecord;
 use weir_store::store::{Options, Store};
+use weir_store::usage::WindowKey;
 
 /// An account that a test wants.
 #[derive(Clone, Copy)]
@@ -131,4 +135,29 @@ pub(crate) fn ledger(folder: &Path) -> Vec<Entry> {
     let entries = store.reader().entries_after(Seq(0), 1_000_000).expect("entries");
     store.close();
     entries
+}
+
+/// How much of an account's limit, of this rule, a store knows to be used that a process has open:
+/// what the next one would find if that were killed now.
+pub(crate) fn stored_use(folder: &Path, name: &str, rule: &Rule) -> u64 {
+    let copy = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(folder).expect("the store is there") {
+        let file = file.expect("a file");
+        if file.file_name() == "ballast" {
+            continue;
+        }
+        // The log may go while it is copied.
+        let _ = std::fs::copy(file.path(), copy.path().join(file.file_name()));
+    }
+    // Files that were copied while they were written need not make a store: nothing is known then.
+    let options = Options { ballast_bytes: 4_096, ..Options::default() };
+    let Ok((_store, loaded)) = Store::open(copy.path(), options) else { return 0 };
+    let named =
+        |key: &WindowKey| key.key.is_none() && key.name.split('\u{1f}').next() == Some(name);
+    let found = loaded.windows.iter().find(|(key, _)| named(key));
+    found.map_or(0, |(_, state)| {
+        let bits = [state.a, state.b, state.c].map(i64::cast_unsigned);
+        let window = Window::from_bits(bits);
+        rule.snapshot(&window, Timestamp::from_micros(state.a)).used
+    })
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::seed::{Wish, ledger, seed};
+use crate::seed::{Wish, ledger, seed, stored_use};
+use crate::support::eventually;
 use crate::wire::{Answer, Line};
 
 /// A running process of the binary; killed when dropped, and a test fails whose process panicked.
@@ -211,6 +212,15 @@ impl Weir {
     pub(crate) fn stop_and_read(&mut self) -> Vec<weir_core::ledger::Entry> {
         self.stop();
         ledger(&self.folder.path().join("store"))
+    }
+
+    /// Waits until a kill would not forget that so much of the only account's limit is used.
+    #[track_caller]
+    pub(crate) fn until_stored(&self, limit: &str, rule: &str, used: u64) {
+        let (store, rule) = (self.folder.path().join("store"), rule.parse().expect("a rule"));
+        eventually(&format!("{used} of {limit} are on disk"), || {
+            stored_use(&store, limit, &rule) == used
+        });
     }
 
     /// Where its configuration, its store and its log are.

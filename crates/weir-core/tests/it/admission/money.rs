@@ -50,6 +50,7 @@ fn payment_is_asked_for_first_where_waiting_does_not_help() {
     assert!(matches!(house.admit(&paid(101), secs(0)), Err(Refusal::Credits(_))));
     // The wallet would once the running call has ended: the limit's wait is what counts.
     assert_eq!(wait_of(house.admit(&paid(95), secs(0))).0, "ai");
+    assert_eq!(wait_of(house.admit(&paid(100), secs(0))).0, "ai");
 }
 
 #[test]

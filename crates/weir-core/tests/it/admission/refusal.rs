@@ -1,7 +1,9 @@
 //! Refusals: nothing changes, the longest wait is told, and it is true.
 
 use weir_core::admit::Refusal;
+use weir_core::limit::Rule;
 use weir_core::time::Span;
+use weir_core::window::Wait;
 
 use super::house::*;
 use crate::limits::secs;
@@ -113,4 +115,37 @@ fn the_reserve_is_for_urgent_calls() {
     let urgent = Call { urgent: true, ..call(CHAT) };
     assert_eq!(house.drain(&urgent, secs(0)), 2);
     assert_eq!(wait_of(house.admit(&urgent, secs(0))).1, Span::from_secs(3_600));
+}
+
+#[test]
+fn of_equal_waits_the_first_limit_is_told() {
+    let plan = [("ai", per("1/hour")), ("ai.tokens", tokens("10/hour"))];
+    let mut house = House::new(Spec { key: vec![("ai", per("1/hour"))], ..Spec::of(&plan) });
+    let _running = house.admit(&chat(), secs(0)).unwrap();
+    assert_eq!(wait_of(house.admit(&chat(), secs(60))), ("ai", Span::from_secs(3_540)));
+}
+
+#[test]
+fn each_limit_that_counts_a_call_says_what_it_says_to_it_by_itself() {
+    let plan = [("ai", Rule::unlimited()), ("all", per("2/hour")), ("ai.tokens", tokens("5/hour"))];
+    let endpoint = vec![(CHAT, Rule::unlimited())];
+    let mut house = House::new(Spec { endpoint, ..Spec::of(&plan) });
+    let _running = house.admit(&call(CHAT), secs(0)).unwrap();
+    let said = |house: &House, call: &Call| -> Vec<(&str, u64, Result<(), Wait>)> {
+        let ask = House::ask(&house.policy, &house.key_limits, call);
+        let weighed = house.account.weigh(&ask, secs(0));
+        weighed.iter().map(|it| (it.view.name, it.amount, it.verdict)).collect()
+    };
+    let expected = [
+        ("all", 1, Ok(())),
+        ("ai.tokens", 10, Err(Wait::Never)),
+        ("ai", 1, Ok(())),
+        ("route:POST /ai/chat", 1, Ok(())),
+    ];
+    assert_eq!(said(&house, &chat()), expected);
+    assert_eq!(said(&house, &call(READ)), [("all", 1, Ok(()))]);
+    assert_eq!(said(&house, &call(TRAIN)), [("all", 3, Err(Wait::Never))]);
+    let _running = house.admit(&call(READ), secs(0)).unwrap();
+    let hour = Err(Wait::For(Span::from_secs(3_600)));
+    assert_eq!(said(&house, &call(READ)), [("all", 1, hour)]);
 }

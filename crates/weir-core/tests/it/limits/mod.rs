@@ -5,6 +5,7 @@ mod edge;
 mod model;
 mod oracle;
 mod prop;
+mod terms;
 mod zone;
 
 use weir_core::limit::{Algorithm, Anchor, Period, Rule, Terms};
