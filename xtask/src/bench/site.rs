@@ -91,7 +91,7 @@ pub(super) fn without_nginx(
 ) -> anyhow::Result<(Server, Server, Keys)> {
     let (proxies, others) = cores(options);
     let mock = start_mock(binaries, others)?;
-    let keys = seed(binaries, &folder.join("store"), 1)?;
+    let keys = seed(binaries, &folder.join("store"), 1, 0)?;
     let weir = start_weir(binaries, folder, mock.address, proxies)?;
     Ok((mock, weir, keys))
 }
@@ -129,8 +129,14 @@ pub(super) fn start_nginx(
 }
 
 /// Fills the store with `keys` keys of either plan; one of each is given back.
-pub(super) fn seed(binaries: &Binaries, store: &Path, keys: usize) -> anyhow::Result<Keys> {
-    let wishes = [format!("free:{keys}"), format!("paying:{keys}:1000000")];
+pub(super) fn seed(
+    binaries: &Binaries,
+    store: &Path,
+    keys: usize,
+    charges: u64,
+) -> anyhow::Result<Keys> {
+    let mut wishes = vec![format!("free:{keys}"), format!("paying:{keys}:1000000")];
+    wishes.extend((charges > 0).then(|| format!("charges:{charges}")));
     let output = Command::new(&binaries.seed).arg(store).args(wishes).output()?;
     if !output.status.success() {
         bail!("seed: {}", String::from_utf8_lossy(&output.stderr));
