@@ -57,7 +57,7 @@ usage: cargo xtask VERB
 
   test [--quick]  format, house rules, lints, and every test; --quick leaves out SDKs and faults
   bench [proxy|priced|sse|idle|start|all]
-        [--rounds N] [--seconds N] [--pin] [--quick] [--weir BINARY] [--json FILE]
+        [--rounds N] [--seconds N] [--pin] [--quick] [--weir BINARY] [--json FILE] [--entries N]
                   what Weir costs beside nginx before the same upstream (docs/performance.md)
   bench limits [--quick] [--rounds N] [--keys N,N] [--decisions N] [--accounts N]
                   what a decision costs beside other limiters (docs/performance-limits.md)

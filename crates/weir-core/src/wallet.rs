@@ -17,6 +17,9 @@ pub mod replay;
 mod tests;
 
 #[cfg(test)]
+mod edge_tests;
+
+#[cfg(test)]
 mod model_tests;
 
 pub use self::hold::{Hold, Insufficient};

@@ -38,6 +38,9 @@ mod admin;
 
 mod cli;
 
+#[cfg(test)]
+mod reference;
+
 use std::process::ExitCode;
 
 #[cfg(feature = "mimalloc")]

@@ -70,8 +70,12 @@ fn build(root: &Path, options: &Options) -> anyhow::Result<Binaries> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let cargo = |arguments: &[&str]| step::run(program("cargo", root).arg("build").args(arguments));
-    cargo(&["--quiet", "-p", "weir-engine", "--example", "seed"])?;
-    let seed = target.join("debug/examples/seed");
+    let seed = ["--quiet", "-p", "weir-engine", "--example", "seed"];
+    // Without optimisation many entries take their time.
+    let (more, folder) =
+        if options.entries > 0 { (&["--release"][..], "release") } else { (&[][..], "debug") };
+    cargo(&[&seed, more].concat())?;
+    let seed = target.join(folder).join("examples/seed");
     if let Some(weir) = &options.weir {
         return Ok(Binaries { weir: weir.clone(), seed });
     }

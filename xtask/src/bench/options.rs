@@ -14,6 +14,8 @@ pub(super) struct Options {
     pub(super) pinned: bool,
     /// With `release` instead of `dist`: quick to build, some percent slower.
     pub(super) quick: bool,
+    /// How many charges the ledger holds in the last row of `start`; 0: there is no such row.
+    pub(super) entries: u64,
     /// A binary that was built before.
     pub(super) weir: Option<PathBuf>,
     pub(super) json: Option<PathBuf>,
@@ -38,6 +40,7 @@ impl Options {
             seconds: 2,
             pinned: false,
             quick: false,
+            entries: 0,
             weir: None,
             json: None,
         };
@@ -49,6 +52,7 @@ impl Options {
                 "--pin" => options.pinned = true,
                 "--rounds" => options.rounds = value()?.parse().context("--rounds")?,
                 "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
+                "--entries" => options.entries = value()?.parse().context("--entries")?,
                 "--weir" => options.weir = Some(value()?.into()),
                 "--json" => options.json = Some(value()?.into()),
                 "all" => options.what.extend(ALL.iter().map(|&what| what.to_owned())),

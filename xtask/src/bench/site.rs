@@ -42,7 +42,7 @@ impl Site {
         let mock = start_mock(binaries, others)?;
         let nginx = start_nginx(folder.path(), mock.address, proxies)?;
         let store = folder.path().join("store");
-        let keys = seed(binaries, &store, 1)?;
+        let keys = seed(binaries, &store, 1, 0)?;
         let weir = start_weir(binaries, folder.path(), mock.address, proxies)?;
         Ok(Self { mock, nginx, weir, keys, _folder: folder })
     }
@@ -120,8 +120,14 @@ pub(super) fn start_nginx(
 }
 
 /// Fills the store with `keys` keys of either plan; one of each is given back.
-pub(super) fn seed(binaries: &Binaries, store: &Path, keys: usize) -> anyhow::Result<Keys> {
-    let wishes = [format!("free:{keys}"), format!("paying:{keys}:1000000")];
+pub(super) fn seed(
+    binaries: &Binaries,
+    store: &Path,
+    keys: usize,
+    charges: u64,
+) -> anyhow::Result<Keys> {
+    let mut wishes = vec![format!("free:{keys}"), format!("paying:{keys}:1000000")];
+    wishes.extend((charges > 0).then(|| format!("charges:{charges}")));
     let output = Command::new(&binaries.seed).arg(store).args(wishes).output()?;
     if !output.status.success() {
         bail!("seed: {}", String::from_utf8_lossy(&output.stderr));

@@ -9,15 +9,16 @@ use super::server::{Core, call, now};
 use super::site::{self, Folder, seed, start_mock, start_weir};
 use super::table::{Table, announce, median};
 
-/// With few keys and with many.
+/// With few keys and with many, and with a long ledger if one is asked for.
 pub(super) fn run(binaries: &Binaries, options: &Options) -> anyhow::Result<Value> {
     announce("start to first served call")?;
     let mock = start_mock(binaries, Core::Any)?;
-    let mut table = Table::new(&["keys", "ms", "[least – most]", "RSS KiB"]);
+    let mut table = Table::new(&["keys", "entries", "ms", "[least – most]", "RSS KiB"]);
     let mut rows = Vec::new();
-    for keys in [2, KEYS] {
-        let folder = Folder::new(&format!("start-{keys}"))?;
-        let secrets = seed(binaries, &folder.path().join("store"), keys / 2)?;
+    let long = (options.entries > 0).then_some((KEYS, options.entries));
+    for (keys, entries) in [(2, 0), (KEYS, 0)].into_iter().chain(long) {
+        let folder = Folder::new(&format!("start-{keys}-{entries}"))?;
+        let secrets = seed(binaries, &folder.path().join("store"), keys / 2, entries)?;
         let request = site::request(&secrets.free, &site::chat(None));
         let mut times = Vec::new();
         let mut rss = 0;
@@ -33,12 +34,13 @@ pub(super) fn run(binaries: &Binaries, options: &Options) -> anyhow::Result<Valu
         let middle = median(times);
         table.row([
             keys.to_string(),
+            entries.to_string(),
             format!("{middle:.0}"),
             format!("[{least:.0} – {most:.0}]"),
             rss.to_string(),
         ]);
         rows.push(
-            json!({ "keys": keys, "ms": middle, "least": least, "most": most, "rss_kib": rss }),
+            json!({ "keys": keys, "entries": entries, "ms": middle, "least": least, "most": most, "rss_kib": rss }),
         );
     }
     table.print()?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_core::money::Nano;
-use weir_core::time::Timestamp;
 use weir_engine::cell::AccountCell;
 use weir_engine::engine::Engine;
 use weir_engine::usage::{Dimension, Interval, UsageRow, UsageSums, UsageWanted, exhaustion_at};
@@ -31,7 +30,8 @@ pub(crate) struct SummaryShape {
     peak: Option<PeakShape>,
     /// Requests per hour on average, rounded up.
     average_requests_per_hour: u64,
-    /// Who and what used most, by what was charged, then by requests; at most ten of each.
+    /// Who and what used most, by what was charged, then by requests; at most ten of each. It counts
+    /// whole hours, also the one that was running a day ago.
     top: TopShape,
     /// When each limit will be used up if it is used on as in its present window.
     exhaustion: Vec<ExhaustionShape>,
@@ -97,17 +97,20 @@ pub(crate) struct ExhaustionShape {
 pub(crate) async fn summary(engine: &Engine, cell: &AccountCell) -> Result<SummaryShape, Problem> {
     let now = engine.now();
     let from = now.minus(DAY);
-    let group_by = vec![Dimension::Key, Dimension::Model, Dimension::Route];
+    let of_day = |interval, group_by| UsageWanted {
+        account: Some(cell.id),
+        from,
+        to: now,
+        interval,
+        group_by,
+    };
     let interval = Interval::Minute;
-    let wanted = UsageWanted { account: Some(cell.id), from, to: now, interval, group_by };
-    let rows = engine.usage(wanted).await?;
+    let minutes = engine.usage(of_day(interval, Vec::new())).await?;
     let mut totals = UsageSums::default();
-    let mut minutes: BTreeMap<Timestamp, u64> = BTreeMap::new();
-    for row in &rows {
-        totals.add(&row.sums);
-        *minutes.entry(row.start).or_default() += row.sums.requests();
-    }
-    let peak = minutes.into_iter().max_by_key(|(start, requests)| (*requests, *start));
+    minutes.iter().for_each(|row| totals.add(&row.sums));
+    let peak = minutes.iter().map(|row| (row.sums.requests(), row.start)).max();
+    let consumers = vec![Dimension::Key, Dimension::Model, Dimension::Route];
+    let rows = engine.usage(of_day(Interval::Hour, consumers)).await?;
     // An account that is younger than a day is judged by the time that it had.
     let age = now.since(cell.created_at().max(from));
     let hours = u64::try_from(age.secs_ceil()).unwrap_or(0).div_ceil(3_600).clamp(1, 24);
@@ -126,7 +129,7 @@ pub(crate) async fn summary(engine: &Engine, cell: &AccountCell) -> Result<Summa
         from: rfc3339(interval.start(from)),
         to: rfc3339(now),
         totals: SumsShape::of(&totals),
-        peak: peak.map(|(at, requests)| PeakShape { at: rfc3339(at), requests }),
+        peak: peak.map(|(requests, at)| PeakShape { at: rfc3339(at), requests }),
         average_requests_per_hour: totals.requests().div_ceil(hours),
         top: TopShape { keys: top(&rows, 0), models: top(&rows, 1), routes: top(&rows, 2) },
         exhaustion,

@@ -112,6 +112,29 @@ mod tests {
         check(degenerate, 105, 105, 106);
     }
 
+    #[test]
+    fn every_day_of_eight_hundred_years_is_in_its_month() {
+        let mut day = -135_140; // 1600-01-01
+        for year in 1_600_i64..2_400 {
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let february = if leap { 29 } else { 28 };
+            let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            for (month, length) in (1..).zip(lengths) {
+                assert_eq!(month_start(year, month).micros(), day * DAY_MICROS);
+                for _ in 0..length {
+                    assert_eq!(year_and_month(day), (year, month), "day {day}");
+                    day += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn periods_are_held_at_the_ends_of_time() {
+        let (first, last) = (Timestamp::from_micros(i64::MIN), Timestamp::from_micros(i64::MAX));
+        assert_eq!((Period::Month.start(first), Period::Month.end(last)), (first, last));
+    }
+
     proptest! {
         #[test]
         fn a_month_holds_its_moment_and_lasts_28_to_31_days(at in any::<i64>()) {

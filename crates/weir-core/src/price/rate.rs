@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_written_as_people_write_it() {
+        for text in ["0.15/1M", "0.6/1k", "0.02", "1/3M", "2/250k", "5/1001"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_amount_has_at_most_64_characters() {
+        let longest = format!("0.5{}", "0".repeat(61));
+        assert_eq!(parse_amount(&longest), Ok(500_000_000_000));
+        assert_eq!(parse_amount(&format!("{longest}0")), Err(InvalidRate::Syntax));
+        assert_eq!(parse_amount(&format!("{longest}00")), Err(InvalidRate::Syntax));
+    }
+
+    #[test]
     fn what_is_no_rate_is_refused_with_a_hint() {
         for text in ["", "/1M", "x", "1e-6", "0.15 /1M", ".5", "$1"] {
             check(text, Err(InvalidRate::Syntax));
@@ -215,6 +230,9 @@ mod tests {
         check_nearest("0.0000000000015", "0.000000000002");
         check_nearest("0.0000000000025", "0.000000000002");
         check_nearest("0.00000000000250001", "0.000000000003");
+        check_nearest("0.0000000000025100", "0.000000000003");
+        check_nearest("0.00000000000251", "0.000000000003");
+        check_nearest("0.000000000002500000", "0.000000000002");
         check_nearest("0.9999999999996/1k", "1");
         check_nearest("1.1234567890126", "1.123456789013");
     }

@@ -65,6 +65,14 @@ fn a_started_package_is_charged_whole() {
 }
 
 #[test]
+fn the_worst_of_a_package_of_time_is_that_package() {
+    let tariff = tariff(Mode::Package, 60, &[(None, "3")]).unwrap();
+    let worst = |millis| tariff.worst(Meter::Second, millis, 0, Multiplier::ONE);
+    assert_eq!(worst(60_000), Some(3_000_000_000_000));
+    assert_eq!(worst(60_001), Some(6_000_000_000_000));
+}
+
+#[test]
 fn time_is_counted_in_milliseconds_and_priced_by_the_second() {
     let tariff = tariff(Mode::Graduated, 1, &[(Some(2), "1"), (None, "0.5")]).unwrap();
     check(&tariff, Meter::Second, 1, 1_000_000_000);

@@ -205,6 +205,19 @@ fn the_affordable_output_is_the_largest_that_fits() {
 }
 
 #[test]
+fn a_price_shows_what_it_was_made_of() {
+    let long = LongContext { above: 9, rates: rates(&[(InputTokens, "2")]) };
+    let price = price(&[(InputTokens, "1")], vec![long.clone()]);
+    assert_eq!(price.rates(), &rates(&[(InputTokens, "1")]));
+    assert_eq!(price.long_contexts(), [long]);
+    assert!(price.charges(InputTokens) && price.charges(CachedInputTokens));
+    assert!(!price.charges(OutputTokens) && !price.charges(Request));
+    let other = Price::new("other", rates(&[(Request, "1")]), Vec::new()).unwrap();
+    let book = PriceBook::new([price, other]).unwrap();
+    assert_eq!(book.iter().map(Price::name).collect::<Vec<_>>(), ["other", "p"]);
+}
+
+#[test]
 fn a_price_of_nothing_is_no_price() {
     let long = |above| LongContext { above, rates: rates(&[(InputTokens, "1")]) };
     let one = || rates(&[(Request, "0")]);

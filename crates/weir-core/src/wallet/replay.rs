@@ -192,9 +192,9 @@ impl Wallet {
                 let credit = self.credit_of(entry)?;
                 self.bring_back(credit);
             }
-            ([draw], Some(terms)) if draw.amount == entry.amount => {
+            ([draw], Some(_)) if draw.amount == entry.amount => {
                 let credit = self.credit_of(entry)?;
-                self.bring(Grant { seq: draw.from, terms, ..credit }, entry.at);
+                self.bring(Grant { seq: draw.from, ..credit }, entry.at);
             }
             _ => return Err(shape),
         }

@@ -98,19 +98,19 @@ pub(super) fn terms(category: Category, priority: u8, expires_s: Option<i64>) ->
     Terms { category, priority, expires_at: expires_s.map(at) }
 }
 
-fn paid() -> Terms {
+pub(super) fn paid() -> Terms {
     terms(Category::Paid, 50, None)
 }
 
-fn until(expires_s: i64) -> Terms {
+pub(super) fn until(expires_s: i64) -> Terms {
     terms(Category::Promo, 50, Some(expires_s))
 }
 
-fn draws(entry: &Entry) -> Vec<(u64, i64)> {
+pub(super) fn draws(entry: &Entry) -> Vec<(u64, i64)> {
     entry.draws.iter().map(|draw| (draw.from.0, draw.amount.get())).collect()
 }
 
-fn shapes(entries: &[Entry]) -> Vec<(EntryKind, i64)> {
+pub(super) fn shapes(entries: &[Entry]) -> Vec<(EntryKind, i64)> {
     entries.iter().map(|entry| (entry.kind, entry.amount.get())).collect()
 }
 

@@ -103,7 +103,7 @@ fn tell(question: &str, whose: &str, rows: &[UsageRow], times: &[Duration]) {
     );
 }
 
-const QUESTIONS: [Question; 5] = [
+const QUESTIONS: [Question; 6] = [
     Question { name: "30 days by hour", days: 30, interval: Interval::Hour, group_by: &[] },
     Question {
         name: "30 days by hour and model",
@@ -124,9 +124,15 @@ const QUESTIONS: [Question; 5] = [
         group_by: &[Dimension::Route],
     },
     Question {
-        name: "a day by minute, key, model and route (the summary)",
+        name: "a day by minute (the summary: peak)",
         days: 1,
         interval: Interval::Minute,
+        group_by: &[],
+    },
+    Question {
+        name: "a day by hour, key, model and route (the summary: top)",
+        days: 1,
+        interval: Interval::Hour,
         group_by: &[Dimension::Key, Dimension::Model, Dimension::Route],
     },
 ];

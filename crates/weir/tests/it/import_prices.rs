@@ -118,10 +118,44 @@ fn a_price_list_is_compared_written_and_nothing_of_it_is_dropped_in_silence() {
     );
     let (code, _, why) = told(&run(folder.path(), &["check", "--config", "prices.toml"]));
     assert_eq!(code, Some(0), "{why}");
-    let (code, _, why) = told(&run(folder.path(), &write));
-    assert_eq!(code, Some(1), "an existing file stays: {why}");
+    let (code, out, why) = told(&run(folder.path(), &write));
+    assert_eq!(code, Some(0), "{why}");
+    assert!(out.contains("no price changes"), "{out}");
+    let again = std::fs::read_to_string(folder.path().join("prices.toml")).expect("there");
+    assert_eq!(again, file, "what has it all stays as it is");
     let (_, out, _) = told(&run(folder.path(), &[&import[..], &["--model", "acme/pa*"]].concat()));
     assert!(out.contains("acme/paint") && !out.contains("acme/large"), "{out}");
+}
+
+#[test]
+fn a_price_list_is_put_into_a_configuration_that_is_there() {
+    let folder = folder();
+    let path = folder.path().join("present.toml");
+    let commented = format!("# by hand\n{PRESENT}").replace("\"1/1M\"", "\"1/1M\" # agreed");
+    std::fs::write(&path, &commented).expect("written");
+    let import = ["import", "litellm-prices", "list.json", "--write", "present.toml"];
+    let (code, out, notes) = told(&run(folder.path(), &[&import[..], &["--json"]].concat()));
+    assert_eq!(code, Some(0), "{notes}");
+    let answer: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(answer["kept"], serde_json::json!(["acme/large"]), "{out}");
+    assert!(notes.contains("1 prices differ from the list and stay: acme/large; --update"));
+    let changes = answer["changes"].as_array().expect("a list");
+    assert!(changes.iter().all(|change| change["direction"] == "added"), "{out}");
+    assert!(changes.iter().any(|change| change["price"] == "acme/paint"), "{out}");
+    let file = std::fs::read_to_string(&path).expect("there");
+    assert!(commented.lines().all(|line| file.lines().any(|one| one == line)), "{file}");
+    let (code, out, notes) = told(&run(folder.path(), &[&import[..], &["--update"]].concat()));
+    assert_eq!(code, Some(0), "{notes}");
+    assert!(out.contains("acme/large") && !out.contains("acme/paint"), "{out}");
+    let file = std::fs::read_to_string(&path).expect("there");
+    assert!(file.contains("input_tokens = \"1.25/1M\" # agreed"), "{file}");
+    let (code, _, why) = told(&run(folder.path(), &["check", "--config", "present.toml"]));
+    assert_eq!(code, Some(0), "{why}");
+    // What is not valid is not touched.
+    std::fs::write(&path, "[plans.payg]\nbiling = \"wallet\"\n").expect("written");
+    let (code, _, why) = told(&run(folder.path(), &import));
+    assert_eq!(code, Some(1), "{why}");
+    assert!(why.contains("biling"), "{why}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod sheet;
 
+mod merge;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use weir_core::names::LimitNames;
 
+use self::merge::{Merged, merge};
 use self::sheet::Sheet;
 use crate::client::{Target, exit_code};
 use crate::config::load::{load, parse};
@@ -31,9 +34,13 @@ pub(crate) struct LitellmPricesArgs {
     /// Compare with this configuration; without: with what the server has in force.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the prices are written as TOML; without: only what would change is told.
+    /// Where the prices are written as TOML; without: only what would change is told. A
+    /// configuration that is there gets the models that it lacks; all else in it stays, comments too.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Change the figures of prices that the configuration has to those of the list, too.
+    #[arg(long, requires = "write")]
+    update: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -51,6 +58,11 @@ pub(crate) fn run(args: &LitellmPricesArgs) -> anyhow::Result<ExitCode> {
         sheet::read(&text, |name| wanted(&args.model, name)).with_context(|| shown.clone())?;
     if sheet.len() == 0 {
         bail!("{shown} has no price that can be taken over\n{}", sheet.notes.join("\n"));
+    }
+    if let Some(path) = args.write.as_deref().filter(|path| path.exists()) {
+        let (merged, changes) = merge_into(path, &sheet, args.update)?;
+        tell(args, &sheet, &changes, Some(&merged))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let source = args.file.file_name().unwrap_or_default().to_string_lossy();
     let file = sheet.file(&source);
@@ -72,8 +84,34 @@ pub(crate) fn run(args: &LitellmPricesArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.write {
         write_new(path, &file)?;
     }
-    tell(args, &sheet, &changes)?;
+    tell(args, &sheet, &changes, None)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the prices into a configuration that is there, in one step and only if it is valid then;
+/// what changed.
+fn merge_into(path: &Path, sheet: &Sheet, update: bool) -> anyhow::Result<(Merged, Value)> {
+    let shown = path.display();
+    let present = load(path, &mut LimitNames::default())?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let merged = merge(&text, sheet, update).with_context(|| shown.to_string())?;
+    let unwritable = || format!("cannot write {shown}");
+    // A link stays one.
+    let target = path.canonicalize().with_context(unwritable)?;
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let fresh = tempfile::Builder::new().prefix(".weir-").tempfile_in(folder);
+    let mut fresh = fresh.with_context(unwritable)?;
+    fresh.write_all(merged.text.as_bytes()).with_context(unwritable)?;
+    let after = load(fresh.path(), &mut LimitNames::default())
+        .with_context(|| format!("{shown} would not be valid with these prices, and stays"))?;
+    if merged.text != text {
+        let file = fresh.as_file();
+        let permissions = std::fs::metadata(&target).with_context(unwritable)?.permissions();
+        file.set_permissions(permissions).with_context(unwritable)?;
+        file.sync_all().with_context(unwritable)?;
+        fresh.persist(&target).with_context(unwritable)?;
+    }
+    Ok((merged, Value::from(prices(&present.policy, &after.policy))))
 }
 
 fn wanted(patterns: &[String], name: &str) -> bool {
@@ -98,7 +136,12 @@ fn write_new(path: &Path, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(args: &LitellmPricesArgs, sheet: &Sheet, changes: &Value) -> anyhow::Result<()> {
+fn tell(
+    args: &LitellmPricesArgs,
+    sheet: &Sheet,
+    changes: &Value,
+    merged: Option<&Merged>,
+) -> anyhow::Result<()> {
     // Prices that the list does not have stay: nobody takes them away.
     let changes: Vec<Value> = changes
         .as_array()
@@ -108,8 +151,15 @@ fn tell(args: &LitellmPricesArgs, sheet: &Sheet, changes: &Value) -> anyhow::Res
         .cloned()
         .collect();
     let mut hints = io::stderr().lock();
-    for note in &sheet.notes {
+    let (kept, notes): (&[String], &[String]) =
+        merged.map_or((&[], &[]), |merged| (&merged.kept, &merged.notes));
+    let all_notes = [&sheet.notes, notes].concat();
+    for note in &all_notes {
         writeln!(hints, "note: {note}")?;
+    }
+    if !kept.is_empty() {
+        let (count, kept) = (kept.len(), kept.join(", "));
+        writeln!(hints, "note: {count} prices differ from the list and stay: {kept}; --update")?;
     }
     if !sheet.others.is_empty() {
         let others: Vec<&str> = sheet.others.iter().map(String::as_str).collect();
@@ -117,7 +167,8 @@ fn tell(args: &LitellmPricesArgs, sheet: &Sheet, changes: &Value) -> anyhow::Res
     }
     if args.target.json {
         let told = json!({
-            "models": sheet.len(), "changes": changes, "notes": sheet.notes, "left_out": sheet.others,
+            "models": sheet.len(), "changes": changes, "notes": all_notes,
+            "left_out": sheet.others, "kept": kept,
         });
         writeln!(io::stdout(), "{told:#}")?;
     } else {

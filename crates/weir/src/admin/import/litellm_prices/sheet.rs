@@ -24,11 +24,11 @@ pub(super) struct Sheet {
 
 /// The price of one model.
 #[derive(Debug, Default)]
-struct Listed {
-    rates: BTreeMap<&'static str, String>,
+pub(super) struct Listed {
+    pub(super) rates: BTreeMap<&'static str, String>,
     /// By the prompt length above which they hold.
-    long: BTreeMap<u64, BTreeMap<&'static str, String>>,
-    max_output_tokens: Option<u64>,
+    pub(super) long: BTreeMap<u64, BTreeMap<&'static str, String>>,
+    pub(super) max_output_tokens: Option<u64>,
 }
 
 type Members = BTreeMap<String, Box<RawValue>>;
@@ -102,6 +102,11 @@ impl Sheet {
     /// How many prices there are.
     pub(super) fn len(&self) -> usize {
         self.prices.len()
+    }
+
+    /// The prices, by name.
+    pub(super) fn prices(&self) -> impl Iterator<Item = (&str, &Listed)> {
+        self.prices.iter().map(|(name, listed)| (name.as_str(), listed))
     }
 
     /// A configuration of these prices, with one plan so that it can be checked.
