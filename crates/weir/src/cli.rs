@@ -108,13 +108,19 @@ pub(crate) fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Completions { shell } => {
-            let mut out = io::stdout();
-            clap_complete::generate(shell, &mut Cli::command(), "weir", &mut out);
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "weir", &mut script);
+            let written = io::stdout().write_all(&script);
+            written.map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
         Command::DemoUpstream(args) => demo_upstream::run(&args),
     };
     outcome.unwrap_or_else(|error| {
+        // Whoever read the output has seen enough: `weir tail | head`.
+        let output = error.downcast_ref::<io::Error>();
+        if output.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
         // Nothing is left to be done when stderr is gone too.
         let _ = writeln!(io::stderr(), "error: {error:#}");
         ExitCode::FAILURE

@@ -16,13 +16,13 @@ use crate::context::Contexts;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
     /// Where the admin API is; without it that of the context, else http://127.0.0.1:8081.
-    #[arg(long, global = true, env = "WEIR_ADMIN_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "WEIR_ADMIN_URL", value_name = "URL", help_heading = SERVER)]
     admin_url: Option<String>,
     /// The file that holds the admin key; without it the key is read from WEIR_ADMIN_KEY.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = SERVER)]
     admin_key_file: Option<PathBuf>,
     /// A server known by name (weir context).
-    #[arg(long, global = true, env = "WEIR_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, env = "WEIR_CONTEXT", value_name = "NAME", help_heading = SERVER)]
     context: Option<String>,
     /// Print JSON, as the API answers.
     #[arg(long, global = true)]
@@ -268,7 +268,8 @@ impl Client {
     }
 
     fn unreachable(&self) -> String {
-        format!("cannot reach the admin API at {}", self.base)
+        let asked = "is `weir serve` running, and is this its admin_listen?";
+        format!("cannot reach the admin API at {} ({asked})", self.base)
     }
 
     fn answer(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Value> {
@@ -282,7 +283,9 @@ impl Client {
         let word = |name: &str| body.get(name).and_then(Value::as_str);
         let detail = word("detail").unwrap_or("the server gave no reason");
         let code = body.pointer("/error/code").and_then(Value::as_str).unwrap_or("no code");
-        let help = word("help").map(|help| format!("\n  {help}")).unwrap_or_default();
+        // Of these the detail says more than what can be said of the code.
+        let help = word("help").filter(|_| !matches!(code, "invalid_request" | "conflict"));
+        let help = help.map(|help| format!("\n  {help}")).unwrap_or_default();
         let message = format!("{detail} ({}, {code}){help}", status.as_u16());
         Err(RefusedByServer { message }.into())
     }
@@ -326,6 +329,7 @@ fn patient() -> Agent {
     Agent::config_builder().http_status_as_error(false).timeout_global(None).build().into()
 }
 
+const SERVER: &str = "Server";
 const DEFAULT_URL: &str = "http://127.0.0.1:8081";
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PAGE_MAX: usize = 100;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::client::{Target, exit_code};
 use crate::print::{self, Column};
@@ -26,11 +27,29 @@ pub(crate) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
     let show = || {
         let id = client.account(&args.account)?;
         let answer = client.read(&format!("accounts/{id}/limits"))?;
-        let limits = answer.get("limits").and_then(serde_json::Value::as_array);
-        print::rows(limits.map_or(&[][..], |limits| limits), &COLUMNS, args.target.json)?;
+        let limits = answer.get("limits").and_then(Value::as_array);
+        let mut limits = limits.cloned().unwrap_or_default();
+        if !args.target.json {
+            limits.iter_mut().for_each(spell_out);
+        }
+        print::rows(&limits, &COLUMNS, args.target.json)?;
         Ok(())
     };
     exit_code(show())
+}
+
+/// What people read more easily: lengths as in the configuration, and what is not bounded.
+fn spell_out(limit: &mut Value) {
+    if limit["limit"].is_null() {
+        limit["limit"] = Value::from("unlimited");
+    }
+    if let Some(seconds) = limit["window_s"].as_u64().filter(|seconds| *seconds > 0) {
+        let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+        let fits = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length));
+        limit["window"] = fits.map_or(Value::Null, |(length, unit)| {
+            Value::from(format!("{}{unit}", seconds / length))
+        });
+    }
 }
 
 const COLUMNS: [Column; 8] = [
@@ -40,6 +59,6 @@ const COLUMNS: [Column; 8] = [
     ("limit", "/limit"),
     ("used", "/used"),
     ("remaining", "/remaining"),
-    ("window s", "/window_s"),
+    ("window", "/window"),
     ("reset", "/reset_at"),
 ];

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use serde::Deserialize;
 use weir_core::money::Nano;
 use weir_engine::clock::instant;
 
 use crate::client::{Target, exit_code};
+use crate::print::sheet;
 
 /// What `weir tail` takes.
 #[derive(Debug, Args)]
@@ -142,9 +142,10 @@ fn line_of(ended: &Ended, colour: bool) -> String {
     };
     let charged =
         if ended.charged == "0.00" { String::new() } else { format!("  {}", ended.charged) };
-    let model = if ended.model.is_empty() { "" } else { ended.model.as_str() };
+    let model = if ended.model.is_empty() { String::new() } else { format!("  {}", ended.model) };
+    let limited = if ended.limited { "  refused" } else { "" };
     format!(
-        "{time}  {on}{}{off}  {:>6} ms  {}  {}  {model}{tokens}{charged}",
+        "{time}  {on}{}{off}  {:>6} ms  {}  {}{model}{tokens}{charged}{limited}",
         ended.status, ended.latency_ms, ended.account_id, ended.route
     )
 }
@@ -184,38 +185,28 @@ fn draw(
     }
     let mut rows: Vec<(&str, Sum)> = sums.into_iter().collect();
     rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.calls));
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
-        by.to_uppercase().as_str(),
-        "CALLS",
-        "LIMITED",
-        "FAILED",
-        "TOKENS",
-        "CHARGED",
-        "P95 MS",
-    ]);
-    for (name, mut sum) in rows.into_iter().take(ROWS_MAX) {
+    let cells = |(name, mut sum): (&str, Sum)| {
         sum.latencies.sort_unstable();
         let p95 = sum.latencies.get(sum.latencies.len() * 95 / 100).copied().unwrap_or(0);
-        table.add_row([
-            name.to_owned(),
+        vec![
+            if name.is_empty() { "-" } else { name }.to_owned(),
             sum.calls.to_string(),
             sum.limited.to_string(),
             sum.failed.to_string(),
             sum.tokens.to_string(),
             sum.charged.to_string(),
             p95.to_string(),
-        ]);
-    }
+        ]
+    };
+    let rows = rows.into_iter().take(ROWS_MAX).map(cells).collect();
     let mut out = io::stdout().lock();
     if io::stdout().is_terminal() {
         write!(out, "\u{1b}[2J\u{1b}[H")?;
     }
-    writeln!(out, "{} calls in the last {} s", recent.len(), span.as_secs())?;
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    let plural = if recent.len() == 1 { "" } else { "s" };
+    writeln!(out, "{} call{plural} in the last {} s", recent.len(), span.as_secs())?;
+    let headings = [by, "calls", "limited", "failed", "tokens", "charged", "p95 ms"];
+    sheet(&headings, rows, &mut out)?;
     out.flush()?;
     Ok(())
 }

@@ -51,8 +51,11 @@ pub(crate) fn run(args: &UsageArgs) -> anyhow::Result<ExitCode> {
         let answer = client.read(&query)?;
         let series = answer.get("series").and_then(serde_json::Value::as_array);
         let series = series.map_or(&[][..], |series| series);
-        let shown = COLUMNS.iter().filter(|(name, _)| *name != "group" || args.group_by.is_some());
-        print::rows(series, &shown.copied().collect::<Vec<_>>(), args.target.json)?;
+        let by = args.group_by.iter().flat_map(|names| names.split(','));
+        let by = by.filter_map(|name| GROUPS.iter().find(|(known, _)| *known == name.trim()));
+        let columns: Vec<Column> =
+            [START].into_iter().chain(by.copied()).chain(SUMS.iter().copied()).collect();
+        print::rows(series, &columns, args.target.json)?;
         if series.is_empty() && !args.target.json {
             writeln!(io::stderr(), "a call is counted about two seconds after its end")?;
         }
@@ -61,9 +64,16 @@ pub(crate) fn run(args: &UsageArgs) -> anyhow::Result<ExitCode> {
     exit_code(show())
 }
 
-const COLUMNS: [Column; 9] = [
-    ("start", "/start"),
-    ("group", "/group"),
+const START: Column = ("start", "/start");
+const GROUPS: [Column; 6] = [
+    ("account", "/group/account"),
+    ("key", "/group/key"),
+    ("route", "/group/route"),
+    ("class", "/group/class"),
+    ("model", "/group/model"),
+    ("status", "/group/status"),
+];
+const SUMS: [Column; 7] = [
     ("requests", "/requests"),
     ("errors", "/errors"),
     ("limited", "/limited"),

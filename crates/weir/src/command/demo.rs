@@ -113,8 +113,8 @@ fn print(node: &Node, trials: &[Trial], admin_key: &str) -> anyhow::Result<()> {
     writeln!(out, "  customers call   http://{data}")?;
     writeln!(out, "  operator calls   http://{admin}   key {admin_key}\n")?;
     for trial in trials {
-        let credit = trial.credit.map(|credit| format!("{credit} USD")).unwrap_or_default();
-        writeln!(out, "  {:<11} {}   {credit}", trial.plan, trial.secret)?;
+        let credit = trial.credit.map(|credit| format!("   {credit} USD")).unwrap_or_default();
+        writeln!(out, "  {:<11} {}{credit}", trial.plan, trial.secret)?;
     }
     let secret = |plan: &str| {
         trials.iter().find(|trial| trial.plan == plan).map_or("", |trial| trial.secret.as_str())
