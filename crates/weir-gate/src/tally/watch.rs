@@ -103,8 +103,8 @@ impl Tally {
         if !plain::read(body, |scan| self.read_usage(scan, &mut seen)) {
             return None;
         }
-        let odd = seen.implausible || seen.output_pending || seen.output_untold;
-        let reported = seen.reported.filter(|_| !odd)?;
+        let told = !seen.implausible && !seen.output_pending && !seen.output_untold;
+        let reported = seen.reported.filter(|_| told)?;
         seen.produced = Produced::told(reported.output());
         seen.produced_at_report = seen.produced;
         Some(seen)
