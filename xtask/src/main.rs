@@ -4,6 +4,8 @@ mod step;
 
 mod bench;
 
+mod dist;
+
 mod faults;
 
 mod tidy;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         ["test", "--quick"] => test::run(&root(), test::Extent::WithoutSdks),
         ["faults", arguments @ ..] => faults::run(&root(), arguments),
         ["bench", options @ ..] => bench::run(&root(), options),
+        ["dist"] => dist::run(&root()),
         ["tidy"] => tidy::run(&root()),
         _ => {
             // Nothing is left to be done when stderr is gone too.
@@ -65,5 +68,6 @@ usage: cargo xtask VERB
                   how long questions about usage take (docs/performance.md)
   faults NAME|selection|--list [--seed N] [--rounds R] [--from N] [--weir BINARY]
                   the real binary under kill -9, failing and full disks (docs/faults.md)
+  dist            the binary as it is shipped, optimised by a profile of itself at work
   tidy            the house rules alone: layers, imports, file lengths, banned words
 ";

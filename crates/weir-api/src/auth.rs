@@ -119,6 +119,19 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+impl Caller {
+    /// A key that is bound to scopes, as service keys always are, needs this one.
+    pub(crate) fn needs_scope(&self, scope: &str) -> Result<(), Problem> {
+        let state = self.key.state.load();
+        let scopes = state.key.scopes.as_deref();
+        if scopes.is_none_or(|scopes| scopes.iter().any(|named| &**named == scope)) {
+            return Ok(());
+        }
+        let detail = format!("This key lacks the scope `{scope}`.");
+        Err(Problem::new(Code::InsufficientScope, detail))
+    }
+}
+
 impl OptionalFromRequestParts<App> for Caller {
     type Rejection = Problem;
 

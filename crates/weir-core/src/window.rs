@@ -38,7 +38,6 @@ impl Rule {
             limit: self.quota(),
             used: seen.used,
             remaining,
-            reserved: self.capacity - self.ordinary,
             reset_at: Timestamp::from_micros(seen.reset_at),
             window: Span::from_micros(seen.length),
         }

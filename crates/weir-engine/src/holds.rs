@@ -16,6 +16,7 @@ use crate::change::ChangeError;
 use crate::engine::Engine;
 use crate::idempotency::Answering;
 use crate::open_hold::{HoldRecord, HoldStatus, OpenHold};
+use crate::trail::Change;
 
 /// A hold with its names.
 #[derive(Clone, Debug)]
@@ -104,6 +105,7 @@ impl Engine {
         let stored = match put(id, cell.id, &record, now) {
             Ok(put) => {
                 let mut ops = vec![put];
+                ops.extend(self.audit(changed("hold.created", id, cell.id, None, &record)));
                 ops.extend(answering.map(|answering| answering.of(&view)));
                 self.journal.commit(Urgency::Fresh, ops).await.map_err(Into::into)
             }
@@ -192,6 +194,7 @@ impl Engine {
             ..record.clone()
         };
         ops.push(put(id, cell.id, &ended, now)?);
+        ops.extend(self.audit(changed("hold.settled", id, cell.id, Some(record), &ended)));
         self.read_levels(&mut live, cell.id, now, &mut ops);
         Ok((turn.commit(Urgency::Settlement, ops), ended))
     }
@@ -239,7 +242,11 @@ impl Engine {
         let record = HoldRecord { status, ended_at_us: Some(now.micros()), ..open.record.clone() };
         let stored = match put(id, open.cell.id, &record, now) {
             Ok(put) => {
-                let commit = self.journal.commit(Urgency::Settlement, vec![put]);
+                let mut ops = vec![put];
+                // Nobody voids a hold that expires: it is not written down.
+                let before = Some(&open.record);
+                ops.extend(self.audit(changed("hold.voided", id, open.cell.id, before, &record)));
+                let commit = self.journal.commit(Urgency::Settlement, ops);
                 commit.await.map(drop).map_err(ChangeError::from)
             }
             Err(error) => Err(error),
@@ -321,6 +328,19 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn changed(
+    action: &'static str,
+    id: HoldId,
+    account: AccountId,
+    before: Option<&HoldRecord>,
+    after: &HoldRecord,
+) -> Change<'static> {
+    // A record of texts and numbers always becomes JSON.
+    let value = |record: &HoldRecord| serde_json::to_value(record).unwrap_or_default();
+    let before = before.map(value).unwrap_or_default();
+    Change { action, subject: id.to_string(), account: Some(account), before, after: value(after) }
 }
 
 fn put(

@@ -424,7 +424,6 @@ mod tests {
                 limit: Some(100),
                 used,
                 remaining: 100 - used,
-                reserved: 0,
                 reset_at: began.plus(hour),
                 window: hour,
             },

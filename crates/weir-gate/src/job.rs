@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use weir_core::admit::Views;
 use weir_core::ledger::Flags;
 use weir_core::money::Nano;
-use weir_core::policy::OnDisconnect;
 use weir_core::time::{Span, Timestamp};
 use weir_core::usage::Usage;
 use weir_engine::clock::instant;
@@ -40,14 +39,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Makes the call and answers with its head and body. `gone` resolves when the client goes.
+    /// Makes the call and answers with its head and body. `gone` resolves when the client goes,
+    /// where that ends the call.
     ///
     /// What seldom happens is boxed: every call carries the room for what it may await.
     pub(crate) async fn run(
         mut self: Box<Self>,
         request: Request<OutBody>,
         gone: Option<oneshot::Receiver<()>>,
-        streams: bool,
     ) -> Result<Answer, Failure> {
         if let Some(once) = self.facts.once.clone()
             && let Some(again) = Box::pin(self.claim(&once)).await?
@@ -57,10 +56,10 @@ impl Job {
         let called = instant();
         self.facts.meters.overhead.observe(called.duration_since(self.facts.arrived));
         let sending = self.upstream.send(request, &self.duty.mark);
-        let stops = streams && self.facts.on_disconnect == OnDisconnect::Stop;
+        let stops = gone.is_some();
         let sent = tokio::select! {
             sent = sending => sent,
-            _ = told(gone), if stops => return Err(self.client_went()),
+            () = told(gone), if stops => return Err(self.client_went()),
         };
         let response = match sent {
             Ok(response) => response,

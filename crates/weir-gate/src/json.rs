@@ -267,6 +267,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn space(&mut self) {
+        if self.peek().is_none_or(|byte| byte > b' ') {
+            return;
+        }
         let rest = &self.bytes[self.at..];
         self.at += rest.iter().take_while(|byte| is_space(**byte)).count();
     }

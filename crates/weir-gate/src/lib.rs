@@ -52,6 +52,8 @@ pub mod out_body;
 
 mod idempotency;
 
+mod carried;
+
 mod duty;
 
 mod intake;

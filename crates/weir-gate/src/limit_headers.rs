@@ -4,6 +4,8 @@
 //! (draft-ietf-httpapi-ratelimit-headers-11) tell all; `x-ratelimit-*-requests` and `-tokens` are
 //! OpenAI's.
 
+mod policy;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -39,12 +41,18 @@ pub fn write(
         }
         None => {}
     }
-    standard(&mut lines, views, now);
+    let policy = policy::policy(views);
+    if policy.is_some() {
+        state(&mut lines, views, now);
+    }
     if openai {
         openai_names(&mut lines, nearest_requests, &OPENAI_REQUESTS, now);
         openai_names(&mut lines, nearest(views, Unit::Tokens), &OPENAI_TOKENS, now);
     }
     lines.write(headers);
+    if let Some(policy) = policy {
+        headers.insert(&POLICY, policy);
+    }
 }
 
 /// Values on their way into headers, one behind the other in one piece of memory: a call has a
@@ -98,34 +106,11 @@ fn nearest(views: &[LimitView], unit: Unit) -> Option<&LimitView> {
     })
 }
 
-fn standard(lines: &mut Lines, views: &[LimitView], now: Timestamp) {
-    let finite = || {
-        let enforced = views.iter().filter(|view| !view.shadow);
-        enforced.filter_map(|view| view.now.limit.map(|limit| (view, limit)))
-    };
-    if finite().next().is_none() {
-        return;
-    }
+/// Where each limit stands that is finite and enforced.
+fn state(lines: &mut Lines, views: &[LimitView], now: Timestamp) {
     let text = &mut lines.text;
-    for (index, (view, limit)) in finite().enumerate() {
-        begin_item(text, index, view.name);
-        text.extend_from_slice(b";q=");
-        number(text, told(view.unit, limit));
-        if view.algorithm == Algorithm::Concurrency {
-            text.extend_from_slice(b";qu=\"concurrent-requests\"");
-        } else {
-            text.extend_from_slice(b";w=");
-            number(text, seconds(view.now.window.secs_ceil().max(1)));
-        }
-        text.extend_from_slice(match view.unit {
-            Unit::Requests => b"",
-            Unit::Tokens => b";weir-unit=\"tokens\"",
-            Unit::Credits => b";weir-unit=\"micro-credits\"",
-        });
-    }
-    lines.end(&POLICY);
-    let text = &mut lines.text;
-    for (index, (view, _)) in finite().enumerate() {
+    let told_of = views.iter().filter(|view| !view.shadow && view.now.limit.is_some());
+    for (index, view) in told_of.enumerate() {
         begin_item(text, index, view.name);
         text.extend_from_slice(b";r=");
         number(text, told(view.unit, view.now.remaining));
@@ -202,20 +187,10 @@ fn quote(text: &mut Vec<u8>, name: &str) {
     text.push(b'"');
 }
 
-/// Writes a number in decimal: a call tells two dozen, and the formatting machinery costs more than the
-/// digits.
-fn number(text: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        at -= 1;
-        if value == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(digits.get(at..).unwrap_or_default());
+/// Writes a number in decimal: a call tells two dozen, and the formatting machinery costs more than
+/// the digits.
+fn number(text: &mut Vec<u8>, value: u64) {
+    text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 fn seconds(signed: i64) -> u64 {
@@ -252,7 +227,7 @@ const HEADERS_MAX: usize = 12;
 /// Headers that tell of the wallet.
 const WALLET_HEADERS: usize = 3;
 /// Room for what is told of one limit.
-const LINE_BYTES: usize = 112;
+const LINE_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests;

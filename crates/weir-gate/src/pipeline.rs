@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request};
 use tokio::sync::oneshot;
 use weir_core::key::Urgency;
 use weir_core::operation::{Lookup, RouteIndex};
-use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
+use weir_core::policy::{OnDisconnect, Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::time::Span;
 use weir_engine::call::{Admission, Wanted};
@@ -21,6 +21,7 @@ use weir_wire::error::Code;
 use weir_wire::header as ours;
 
 use crate::answer::{Answer, AnswerBody};
+use crate::carried::Carried;
 use crate::cors;
 use crate::duty::{Detached, Duty, Facts, chain};
 use crate::handler::{Peer, RequestBody};
@@ -435,18 +436,16 @@ impl Pipeline {
     ) -> Result<Answer, Failure> {
         let streams = read.ask.as_ref().is_some_and(|ask| ask.stream);
         let (job, request) = self.job(incoming, wanted, route, read, made)?;
+        let stops = streams && route.on_disconnect == OnDisconnect::Stop;
+        let (_alive, gone) = stops.then(oneshot::channel).unzip();
         let outcome = if job.duty.is_charged() || streams {
-            let (alive, gone) = oneshot::channel();
-            let task = tokio::spawn(job.run(request, Some(gone), streams));
-            let outcome = task.await.unwrap_or_else(|_| {
+            Carried::new(job.run(request, gone)).await.unwrap_or_else(|_| {
                 let context = self.context(incoming.request_id, dialect_of(route));
                 Err(context.fail(Code::InternalError, "The call failed inside the gateway."))
-            });
-            drop(alive);
-            outcome
+            })
         } else {
             // Boxed: what is awaited here is moved into place once for each room around it.
-            Box::pin(job.run(request, None, false)).await
+            Box::pin(job.run(request, None)).await
         };
         let mut answer = outcome?;
         if said.told {

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 pub struct Faults {
     fail_sync: AtomicBool,
     disk_pages: AtomicU32,
+    disk_looks: AtomicU64,
     full_groups: AtomicU32,
     full_now: AtomicBool,
     /// Whether each batch is a transaction of its own.
@@ -38,6 +39,12 @@ impl Faults {
     /// The disk has room for so many pages of 4 KiB, ballast included; 0 is no bound.
     pub fn set_disk_pages(&self, pages: u32) {
         self.disk_pages.store(pages, Ordering::SeqCst);
+    }
+
+    /// How often the writer has looked how much room the disk has: before each transaction, and
+    /// before each try whether a full disk has room again.
+    pub fn disk_looks(&self) -> u64 {
+        self.disk_looks.load(Ordering::SeqCst)
     }
 
     /// The next groups of batches find no space, ballast or not; then there is space again.
@@ -98,6 +105,7 @@ impl Faults {
 
     /// How many pages are left to the database; `None` if the disk is not simulated.
     pub(crate) fn pages_left(&self, ballast_bytes: u64) -> Option<u32> {
+        self.disk_looks.fetch_add(1, Ordering::SeqCst);
         match self.disk_pages.load(Ordering::SeqCst) {
             0 => None,
             pages => {

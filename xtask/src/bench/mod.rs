@@ -34,7 +34,8 @@ use crate::step::{self, program};
 use contest::run_contest;
 use line::{Line, Load};
 use options::{Binaries, Options};
-use site::{Site, Stream};
+use server::Core;
+use site::{Folder, Site, Stream};
 
 /// Measures what the arguments ask for.
 ///
@@ -82,6 +83,41 @@ fn build(root: &Path, options: &Options) -> anyhow::Result<Binaries> {
     let profile = if options.quick { "release" } else { "dist" };
     cargo(&["--quiet", "-p", "weir", "--profile", profile])?;
     Ok(Binaries { weir: target.join(profile).join("weir"), seed })
+}
+
+/// Makes calls of every kind, for a binary that counts what it does.
+///
+/// # Errors
+///
+/// A program that is missing, or a server that does not answer as it should.
+pub(crate) fn rehearse(root: &Path, weir: &Path) -> anyhow::Result<()> {
+    if !is_installed("wrk") {
+        bail!("wrk is missing: apt-get install wrk");
+    }
+    let mut options = Options::read(&[])?;
+    options.weir = Some(weir.to_owned());
+    let binaries = build(root, &options)?;
+    let folder = Folder::new("rehearsal")?;
+    let (mock, weir, keys) = site::without_nginx(&binaries, folder.path(), &options)?;
+    let load = Load { connections: 64, seconds: REHEARSAL_S };
+    let (plain, stream) = (site::chat(None), site::chat(Some(Stream { tokens: 50, delay_ms: 0 })));
+    for (path, body, key) in [
+        (site::PLAIN, &plain, &keys.free),
+        (site::LIMITED, &plain, &keys.free),
+        (site::CHAT, &plain, &keys.free),
+        (site::CHAT, &plain, &keys.paying),
+        (site::CHAT, &stream, &keys.free),
+        (site::CHAT, &stream, &keys.paying),
+    ] {
+        wrk::wrk(
+            &Line::new("rehearsal", &weir, path, body).key(key),
+            load,
+            Core::Any,
+            folder.path(),
+        )?;
+    }
+    drop((weir, mock));
+    Ok(())
 }
 
 fn measure(what: &str, binaries: &Binaries, options: &Options) -> anyhow::Result<Value> {
@@ -169,3 +205,6 @@ fn machine() -> Value {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     json!({ "cpu": model.trim_start_matches([' ', '\t', ':']), "cores": cores })
 }
+
+/// How long each kind of call is made in a rehearsal, in seconds.
+const REHEARSAL_S: u64 = 4;

@@ -38,12 +38,8 @@ pub(super) struct Folder(PathBuf);
 impl Site {
     pub(super) fn open(binaries: &Binaries, options: &Options) -> anyhow::Result<Self> {
         let folder = Folder::new("site")?;
-        let (proxies, others) = cores(options);
-        let mock = start_mock(binaries, others)?;
-        let nginx = start_nginx(folder.path(), mock.address, proxies)?;
-        let store = folder.path().join("store");
-        let keys = seed(binaries, &store, 1, 0)?;
-        let weir = start_weir(binaries, folder.path(), mock.address, proxies)?;
+        let (mock, weir, keys) = without_nginx(binaries, folder.path(), options)?;
+        let nginx = start_nginx(folder.path(), mock.address, cores(options).0)?;
         Ok(Self { mock, nginx, weir, keys, _folder: folder })
     }
 
@@ -85,6 +81,19 @@ impl Drop for Folder {
         // A folder left in the temporary folder harms nobody.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The mock upstream, Weir before it, and keys.
+pub(super) fn without_nginx(
+    binaries: &Binaries,
+    folder: &Path,
+    options: &Options,
+) -> anyhow::Result<(Server, Server, Keys)> {
+    let (proxies, others) = cores(options);
+    let mock = start_mock(binaries, others)?;
+    let keys = seed(binaries, &folder.join("store"), 1, 0)?;
+    let weir = start_weir(binaries, folder, mock.address, proxies)?;
+    Ok((mock, weir, keys))
 }
 
 /// Where proxies run, and where load and upstream do.

@@ -15,12 +15,14 @@ use crate::shape::increase::{IncreaseShape, IncreasesWanted, NewIncreaseShape};
 /// Asks for a higher limit, for good or, with `until`, for some time.
 #[utoipa::path(post, path = "/limit-increases", tag = "limit_increases",
     request_body = NewIncreaseShape,
-    responses((status = 201, description = "It is noted.", body = IncreaseShape)))]
+    responses((status = 201, description = "It is noted.", body = IncreaseShape),
+              (status = 403, description = "insufficient_scope")))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
     Body(new): Body<NewIncreaseShape>,
 ) -> Result<Response, Problem> {
+    caller.needs_scope(SCOPE)?;
     let wanted = new.wanted()?;
     let increase = app.engine.request_increase(caller.account(), wanted).await?;
     let location = format!("{}/v1/limit-increases", app.settings.api_prefix);
@@ -38,3 +40,5 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     increases_page(&app, Some(caller.account().id), wanted, &headers).await
 }
+
+const SCOPE: &str = "accounts";

@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use weir_core::id::WebhookId;
-use weir_wire::error::Code;
 
 use crate::answer::{Page, Paging};
 use crate::auth::Caller;
@@ -28,7 +27,7 @@ pub(crate) async fn create(
     caller: Caller,
     Body(new): Body<NewWebhookShape>,
 ) -> Result<Response, Problem> {
-    may_change(&caller)?;
+    caller.needs_scope(SCOPE)?;
     let base = format!("{}/v1", app.settings.api_prefix);
     hooks::create(&app, Some(caller.account().id), new, &base).await
 }
@@ -73,7 +72,7 @@ pub(crate) async fn change(
     IfMatch(revision): IfMatch,
     Body(change): Body<WebhookChange>,
 ) -> Result<Response, Problem> {
-    may_change(&caller)?;
+    caller.needs_scope(SCOPE)?;
     let webhook = reach(&caller).find(&app, id)?;
     hooks::change(&app, &webhook, revision, change).await
 }
@@ -90,7 +89,7 @@ pub(crate) async fn remove(
     Id(id): Id<WebhookId>,
     IfMatch(revision): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    may_change(&caller)?;
+    caller.needs_scope(SCOPE)?;
     let webhook = reach(&caller).find(&app, id)?;
     app.engine.delete_webhook(webhook.id, revision).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -108,7 +107,7 @@ pub(crate) async fn rotate(
     Id(id): Id<WebhookId>,
     Body(rotation): Body<SecretRotation>,
 ) -> Result<Response, Problem> {
-    may_change(&caller)?;
+    caller.needs_scope(SCOPE)?;
     let webhook = reach(&caller).find(&app, id)?;
     hooks::rotate(&app, &webhook, &rotation).await
 }
@@ -123,7 +122,7 @@ pub(crate) async fn test(
     caller: Caller,
     Id(id): Id<WebhookId>,
 ) -> Result<(StatusCode, Json<Tested>), Problem> {
-    may_change(&caller)?;
+    caller.needs_scope(SCOPE)?;
     let webhook = reach(&caller).find(&app, id)?;
     Ok((StatusCode::ACCEPTED, Json(hooks::test(&app, &webhook).await?)))
 }
@@ -139,7 +138,7 @@ pub(crate) async fn replay(
     Id(id): Id<WebhookId>,
     Body(asked): Body<ReplayShape>,
 ) -> Result<(StatusCode, Json<Replayed>), Problem> {
-    may_change(&caller)?;
+    caller.needs_scope(SCOPE)?;
     let webhook = reach(&caller).find(&app, id)?;
     Ok((StatusCode::ACCEPTED, Json(hooks::replay(&app, &webhook, &asked).await?)))
 }
@@ -161,17 +160,6 @@ pub(crate) async fn deliveries(
 
 fn reach(caller: &Caller) -> Reach {
     Reach::Account(caller.account().id)
-}
-
-/// Read keys are refused before this; a key that is bound to scopes needs this one.
-fn may_change(caller: &Caller) -> Result<(), Problem> {
-    let state = caller.key.state.load();
-    let scopes = state.record.scopes.as_ref();
-    if scopes.is_none_or(|scopes| scopes.iter().any(|scope| scope == SCOPE)) {
-        return Ok(());
-    }
-    let detail = format!("This key lacks the scope `{SCOPE}`.");
-    Err(Problem::new(Code::InsufficientScope, detail))
 }
 
 const SCOPE: &str = "webhooks";

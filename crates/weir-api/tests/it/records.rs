@@ -71,6 +71,43 @@ async fn a_refund_is_written_down_with_its_charge_and_reason() {
 }
 
 #[tokio::test]
+async fn holds_are_written_down_as_they_are_made_settled_and_voided() {
+    let api = Api::start();
+    let account = api.account("payg").await;
+    let path = format!("/accounts/{account}");
+    let top_up = json!({"amount": "5.00"});
+    api.admin("POST", &format!("{path}/wallet/top-ups"), top_up).await.expect(201);
+    let new = json!({"amount": "2.00", "expires_in": "1h", "reference": "job 7"});
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let made = api.admin("POST", &format!("{path}/holds"), new.clone()).await.expect(201);
+        ids.push(made.body["id"].as_str().unwrap().to_owned());
+    }
+    for _ in 0..2 {
+        // Asked again it is the same answer, and no other change.
+        let settle = format!("/holds/{}/settle", ids[0]);
+        api.admin("POST", &settle, json!({"amount": "0.75"})).await.expect(200);
+        api.admin("POST", &format!("/holds/{}/void", ids[1]), json!({})).await.expect(200);
+    }
+    let audit = api.get(&format!("/audit?account_id={account}&limit=4")).await.expect(200);
+    let changes = audit.body["data"].as_array().unwrap();
+    let told: Vec<_> =
+        changes.iter().map(|it| (it["action"].as_str().unwrap(), &it["subject"])).collect();
+    let (first, second) = (json!(ids[0]), json!(ids[1]));
+    let expected = [
+        ("hold.voided", &second),
+        ("hold.settled", &first),
+        ("hold.created", &second),
+        ("hold.created", &first),
+    ];
+    assert_eq!(told, expected);
+    assert!(changes.iter().all(|change| change["actor"] == "admin"), "{}", audit.text);
+    assert_eq!(changes[1]["before"], json!({"status": "open"}));
+    assert_eq!(changes[1]["after"]["charge"], "0.75");
+    assert_eq!(changes[3]["after"]["reference"], "job 7");
+}
+
+#[tokio::test]
 async fn a_customers_webhook_is_written_down_as_theirs() {
     let api = Api::start();
     let account = api.account("free").await;

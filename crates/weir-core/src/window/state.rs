@@ -59,8 +59,6 @@ pub struct Snapshot {
     /// What may still be used now, the reserve included; all of `u64` without a limit. At most the
     /// limit, of a token bucket at most its burst.
     pub remaining: u64,
-    /// How much of the capacity only urgent calls may use.
-    pub reserved: u64,
     /// When the next window begins; of sliding windows and buckets, when all of it is free again if
     /// nothing more is used. Of a window not begun: one window from now.
     pub reset_at: Timestamp,

@@ -26,7 +26,6 @@ fn view(
             limit,
             used: limit.unwrap_or(0).saturating_sub(remaining),
             remaining,
-            reserved: 0,
             reset_at: NOW.plus(Span::from_secs(reset_s)),
             window: Span::from_secs(3_600),
         },

@@ -103,7 +103,8 @@ impl Tally {
         if !plain::read(body, |scan| self.read_usage(scan, &mut seen)) {
             return None;
         }
-        let reported = seen.reported.filter(|_| !seen.implausible && !seen.output_pending)?;
+        let told = !seen.implausible && !seen.output_pending && !seen.output_untold;
+        let reported = seen.reported.filter(|_| told)?;
         seen.produced = Produced::told(reported.output());
         seen.produced_at_report = seen.produced;
         Some(seen)

@@ -20,7 +20,7 @@ async fn calls_in_flight_end_and_idle_connections_close() {
     let mut busy = connect(addr);
     busy.write_all(b"GET /sleep HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     eventually(|| front.serving.connections() == 3);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    eventually(|| front.seen.calls.lock().iter().any(|call| call == "sleep"));
     let drain = tokio::spawn(front.serving.drain(LONG));
     assert_eq!(read_to_close(&mut idle), b"");
     assert_eq!(read_to_close(&mut silent), b"");

@@ -82,7 +82,10 @@ impl Handler for Probe {
                 return Response::new(BodyExt::boxed_unsync(StreamBody::new(chunks)));
             }
             "/large" => return whole(StatusCode::OK, "x".repeat(64 << 20)),
-            "/sleep" => tokio::time::sleep(Duration::from_millis(300)).await,
+            "/sleep" => {
+                self.0.calls.lock().push("sleep".into());
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
             _ => {}
         }
         match body.collect().await {

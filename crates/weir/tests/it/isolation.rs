@@ -196,8 +196,8 @@ fn customers_see_and_do_what_is_theirs_and_nothing_else() {
             check(who, Some(key), Some(refused(401, "invalid_key")));
         }
         check("a read key", Some(&house.reader), passes(reads, 403, "key_type_forbidden"));
-        let scoped =
-            pattern.starts_with("/weir/v1/keys") || !reads && pattern.contains("/webhooks");
+        let changes = pattern.contains("/webhooks") || pattern.contains("/limit-increases");
+        let scoped = pattern.starts_with("/weir/v1/keys") || !reads && changes;
         check("a service key", Some(&house.service), passes(!scoped, 403, "insufficient_scope"));
         check(
             "a suspended one",
@@ -269,11 +269,15 @@ fn the_admin_api_is_for_admin_keys_of_the_right_role() {
 }
 
 /// Bodies that would do something; where there is none, `{}` says that it was let in.
-const BODIES: [(&str, &str); 7] = [
+const BODIES: [(&str, &str); 8] = [
     ("POST /weir/v1/keys", "{\"name\":\"taken\",\"type\":\"read\"}"),
     ("PATCH /admin/v1/keys/{id}", "{\"name\":\"taken\"}"),
     ("/keys/{id}/rotate", "{\"overlap\":\"0s\"}"),
     ("POST /weir/v1/webhooks", "{\"url\":\"https://example.com/taken\"}"),
+    (
+        "POST /weir/v1/limit-increases",
+        "{\"limit\":\"none\",\"expected_volume\":\"1\",\"use_case\":\"x\",\"timeline\":\"x\"}",
+    ),
     ("/v1/webhooks/{id}", "{\"description\":\"taken\"}"),
     ("/v1/webhooks/{id}/replay", "{\"since\":\"2026-01-01T00:00:00Z\"}"),
     ("/v1/accounts/{id}", "{\"name\":\"taken\"}"),

@@ -39,7 +39,8 @@ fn calls_beyond_max_in_flight_wait_and_the_urgent_pass_first() {
         order.lock().unwrap().push(name);
         answer
     };
-    // Calls that others wait for take so long that those have come before.
+    // Calls that others wait for take so long that those have come before; answers that come after
+    // others take so long that those have been noted.
     let long = "x-mock-delay-ms: 2000";
     std::thread::scope(|scope| {
         scope.spawn(|| call("first", 0, &[long]));
@@ -51,7 +52,7 @@ fn calls_beyond_max_in_flight_wait_and_the_urgent_pass_first() {
         });
         eventually("an urgent call is at the upstream", || reached(&mock, "/critical") == 1);
         // A key that may not be urgent is not, whatever it says.
-        let answer = call("claims", 0, &["priority: u=0"]);
+        let answer = call("claims", 0, &["x-mock-delay-ms: 1000", "priority: u=0"]);
         assert_eq!(answer.header("x-priority"), Some("normal"));
     });
     assert_eq!(*order.lock().unwrap(), ["first", "critical", "normal", "claims"]);
