@@ -168,8 +168,11 @@ impl Stream {
             && self.turns > 0
         {
             self.turns -= 1;
-            tokio::time::sleep(TURN).await;
-            covered = self.duty.produced(so_far);
+            tokio::select! {
+                () = tokio::time::sleep(TURN) => covered = self.duty.produced(so_far),
+                // Whoever pumps sees it too, and says what becomes of the rest.
+                () = self.feed.closed(), if !self.draining => return Ok(()),
+            }
         }
         covered
     }

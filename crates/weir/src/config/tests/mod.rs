@@ -2,6 +2,7 @@
 
 mod support;
 
+mod fuzz;
 mod good;
 mod preset;
 mod schema;
