@@ -66,7 +66,11 @@ impl Engine {
         store.forget(Forget::Rollups(Grain::Minute, now.minus(Span::from_secs(2 * 86_400))));
         store.forget(Forget::Rollups(Grain::Hour, now.minus(Span::from_secs(100 * 86_400))));
         let month_ago = now.minus(Span::from_secs(30 * 86_400));
-        let sweep = Sweep { now, events_before: weir_core::id::EventId(self.id_at(month_ago)) };
+        let sweep = Sweep {
+            now,
+            events_before: weir_core::id::EventId(self.id_at(month_ago)),
+            resources_before: self.audit_before(now),
+        };
         drop(self.journal.commit(Urgency::Settlement, vec![Op::Sweep(sweep)]));
         if let Err(error) = self.sweep_early_payments() {
             tracing::warn!(%error, "early payment events could not be looked through");

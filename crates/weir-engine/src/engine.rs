@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -38,6 +38,8 @@ use crate::webhook::Webhooks;
 pub struct Engine {
     pub(crate) clock: Clock,
     pub(crate) settings: EngineSettings,
+    /// How long changes stay in the audit log.
+    pub(crate) audit_kept_us: AtomicI64,
     pub(crate) policy: ArcSwap<Policy>,
     /// The present policy, and earlier ones until what their calls counted is written.
     pub(crate) policies: Mutex<BTreeMap<PolicyNumber, Arc<Policy>>>,
@@ -112,6 +114,7 @@ impl Engine {
             clock,
             started_at,
             settings,
+            audit_kept_us: AtomicI64::new(AUDIT_KEPT.micros()),
             policies: Mutex::new(BTreeMap::from([(number, Arc::clone(&policy))])),
             policy: ArcSwap::new(policy),
             names: Mutex::new(names),
@@ -356,3 +359,5 @@ pub(crate) fn settle_line(live: &mut Live, now: Timestamp) {
 }
 
 const ID_COUNT_BITS: u32 = 20;
+/// How long changes stay in the audit log unless the operator says otherwise.
+const AUDIT_KEPT: Span = Span::from_secs(400 * 86_400);

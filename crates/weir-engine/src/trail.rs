@@ -1,9 +1,11 @@
 //! Who changed what: written in the same commit as the change.
 
+use std::sync::atomic::Ordering;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use weir_core::id::AccountId;
-use weir_core::time::Timestamp;
+use weir_core::time::{Span, Timestamp};
 use weir_store::op::{Expected, Op, Put};
 
 use crate::change::ChangeError;
@@ -84,6 +86,17 @@ impl Engine {
             body: serde_json::to_string(&record).ok()?,
             expected: Expected::Absent,
         }))
+    }
+
+    /// How long changes stay in the list; 400 days unless said.
+    pub fn keep_audit(&self, length: Span) {
+        self.audit_kept_us.store(length.micros(), Ordering::Relaxed);
+    }
+
+    /// What of the list has had its time.
+    pub(crate) fn audit_before(&self, now: Timestamp) -> (&'static str, u64) {
+        let kept = Span::from_micros(self.audit_kept_us.load(Ordering::Relaxed));
+        (KIND, self.id_at(now.minus(kept)))
     }
 
     /// Changes (of one account, or all) before a number (or the last ones), newest first.

@@ -4,6 +4,8 @@
 //! (draft-ietf-httpapi-ratelimit-headers-11) tell all; `x-ratelimit-*-requests` and `-tokens` are
 //! OpenAI's.
 
+mod text;
+
 mod policy;
 
 use bytes::Bytes;
@@ -13,6 +15,8 @@ use weir_core::admit::LimitView;
 use weir_core::limit::{Algorithm, Unit};
 use weir_core::time::Timestamp;
 use weir_wire::header;
+
+use text::{begin_item, number, seconds, told};
 
 /// Writes the limit headers of a call.
 ///
@@ -122,13 +126,6 @@ fn state(lines: &mut Lines, views: &[LimitView], now: Timestamp) {
     lines.end(&STATE);
 }
 
-fn begin_item(text: &mut Vec<u8>, index: usize, name: &str) {
-    if index > 0 {
-        text.extend_from_slice(b", ");
-    }
-    quote(text, name);
-}
-
 fn openai_names(
     lines: &mut Lines,
     nearest: Option<&LimitView>,
@@ -159,42 +156,6 @@ fn go_duration(text: &mut Vec<u8>, ms: i64) {
         part(s / 60 % 60, b"m");
     }
     part(s % 60, b"s");
-}
-
-/// An amount as structured fields can carry it: at most fifteen digits; money in millionths.
-fn told(unit: Unit, amount: u64) -> u64 {
-    match unit {
-        Unit::Credits => amount / 1_000,
-        Unit::Requests | Unit::Tokens => amount,
-    }
-    .min(999_999_999_999_999)
-}
-
-/// Writes a structured-field string (RFC 9651): ASCII, quotes and backslashes escaped.
-fn quote(text: &mut Vec<u8>, name: &str) {
-    text.push(b'"');
-    if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-        text.extend_from_slice(name.as_bytes());
-    } else {
-        for letter in name.chars() {
-            match u8::try_from(letter) {
-                Ok(byte @ (b'"' | b'\\')) => text.extend_from_slice(&[b'\\', byte]),
-                Ok(byte @ b' '..=b'~') => text.push(byte),
-                _ => text.push(b'?'),
-            }
-        }
-    }
-    text.push(b'"');
-}
-
-/// Writes a number in decimal: a call tells two dozen, and the formatting machinery costs more than
-/// the digits.
-fn number(text: &mut Vec<u8>, value: u64) {
-    text.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-fn seconds(signed: i64) -> u64 {
-    u64::try_from(signed).unwrap_or(0)
 }
 
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static HeaderName, value: &str) {

@@ -23,6 +23,9 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+mod properties;
+
 pub use cost::rewrite_usage_cost;
 pub use count::{PLAUSIBLE_MAX, estimated_tokens};
 pub use generic::{InvalidPointer, Pointer};

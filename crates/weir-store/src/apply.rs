@@ -309,5 +309,11 @@ fn sweep_up(conn: &Connection, sweep: Sweep, kept: &mut Kept) -> Result<(), Refu
     for event in old {
         deliveries.execute([event])?;
     }
+    let (kind, before) = sweep.resources_before;
+    conn.prepare_cached(
+        "DELETE FROM resource WHERE kind = ?1 AND id IN \
+         (SELECT id FROM resource WHERE kind = ?1 AND id < ?2 ORDER BY id LIMIT 1000)",
+    )?
+    .execute(params![kind, stored_id(before)?])?;
     Ok(())
 }

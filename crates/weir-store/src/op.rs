@@ -241,6 +241,8 @@ pub struct Sweep {
     pub now: Timestamp,
     /// Events before this one go with their deliveries, unless one is pending.
     pub events_before: EventId,
+    /// Resources of this kind with lower numbers go.
+    pub resources_before: (&'static str, u64),
 }
 
 /// A batch that was checked and written down as far as can be done before its turn.

@@ -63,6 +63,7 @@ fn settings(present: &Kept, other: &Kept) -> Vec<&'static str> {
         ("server.api_prefix", one.api_prefix != two.api_prefix),
         ("server.trusted_proxies", one.trusted_proxies != two.trusted_proxies),
         ("server.max_body", one.max_body_bytes != two.max_body_bytes),
+        ("store.audit_retention", present.store.audit_retention != other.store.audit_retention),
         ("billing.top_up_url", present.billing.top_up_url != other.billing.top_up_url),
         ("auth.headers", present.auth.headers != other.auth.headers),
         (

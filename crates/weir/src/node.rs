@@ -76,7 +76,7 @@ impl Node {
             currency: settings.billing.currency.clone(),
         };
         let engine = boot(&settings.store.path, told, settings.policy, names)?;
-        engine.allow_failed_keys(settings.auth.failed_keys_per_minute);
+        kept.instruct(&engine);
         let admin_key = admin_key(&engine, settings.auth.admin_key.as_ref()).await?;
         let deliveries = Arc::new(DeliveryCounts::default());
         let meters = Arc::new(GateMeters::default());

@@ -69,7 +69,7 @@ impl Reloader {
         let number = engine
             .accept(settings.policy, || self.setups.replace(setup))
             .map_err(|missing| missing.to_string())?;
-        engine.allow_failed_keys(other.auth.failed_keys_per_minute);
+        other.instruct(engine);
         let waits = needs_restart(&kept, &other);
         *kept = kept.clone().followed_by(other);
         tracing::info!(policy = number.0, ?waits, "the configuration is in force");
@@ -81,6 +81,14 @@ impl Reloader {
         if let Err(why) = self.take() {
             tracing::error!("the configuration stays as it was: {why}");
         }
+    }
+
+    /// How the files are now; `None` while the configuration is not there or being taken.
+    fn state(&self) -> Option<State> {
+        let file = Some(identity(&self.path)?);
+        let kept = self.kept.try_lock()?;
+        let files = kept.server.certificate.iter().flat_map(|certificate| certificate.files());
+        Some(State { file, certificate: files.map(|file| identity(file)).collect() })
     }
 
     fn compare(&self, text: &str) -> Result<Value, String> {
@@ -103,15 +111,18 @@ impl Reloader {
 
 impl Kept {
     /// What is in force after another configuration was taken: what needs a restart is as it was.
-    fn followed_by(self, mut other: Self) -> Self {
-        if let (Some(shown), Some(fresh)) = (&self.server.certificate, &other.server.certificate) {
+    fn followed_by(mut self, mut other: Self) -> Self {
+        if let (Some(shown), Some(fresh)) =
+            (&mut self.server.certificate, &other.server.certificate)
+        {
             shown.renew(fresh);
         }
         other.server.certificate = self.server.certificate;
         other.server.front = self.server.front;
         other.server.admin_listen = self.server.admin_listen;
         other.server.drain_timeout = self.server.drain_timeout;
-        other.store = self.store;
+        other.store.path = self.store.path;
+        other.store.on_store_failure = self.store.on_store_failure;
         other.billing.currency = self.billing.currency;
         other.billing.stripe_webhook_secret = self.billing.stripe_webhook_secret;
         other.auth.key_prefix = self.auth.key_prefix;
@@ -178,13 +189,13 @@ impl ConfigControl for Reloader {
     }
 }
 
-/// Reloads when the file changes, until the node stops.
+/// Reloads when the file or one of the front's certificate changes, until the node stops.
 ///
-/// The file is looked at twice a second by its real path and identity, which sees rewritten files,
-/// atomic renames and swapped symlinks alike, on every kind of file system. It is read when it has
-/// been the same twice, so that no half of a file is taken.
+/// Files are looked at twice a second by their real path and identity, which sees rewritten files,
+/// atomic renames and swapped symlinks alike, on every kind of file system. They are read when they
+/// have been the same twice, so that no half of a file is taken.
 pub(crate) async fn watch_file(reloader: Arc<Reloader>, mut stopping: watch::Receiver<bool>) {
-    let mut taken = reloader.first.clone();
+    let mut taken = reloader.state().map(|state| State { file: reloader.first.clone(), ..state });
     let mut last = None;
     let mut ticks = tokio::time::interval(LOOK);
     loop {
@@ -192,7 +203,7 @@ pub(crate) async fn watch_file(reloader: Arc<Reloader>, mut stopping: watch::Rec
             _ = ticks.tick() => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        let now = identity(&reloader.path);
+        let now = reloader.state();
         if now.is_some() && now == last && now != taken {
             taken.clone_from(&now);
             let reloader = Arc::clone(&reloader);
@@ -203,6 +214,13 @@ pub(crate) async fn watch_file(reloader: Arc<Reloader>, mut stopping: watch::Rec
         }
         last = now;
     }
+}
+
+/// What tells one state of the configuration and of the certificate's files from another.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    file: Option<Identity>,
+    certificate: Vec<Option<Identity>>,
 }
 
 /// What tells one state of a file from another: its real path, inode, size and time of change.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use weir_api::hook::deliver::DeliveryCounts;
 use weir_api::settings::ApiSettings;
+use weir_core::time::Span;
 use weir_engine::engine::Engine;
 use weir_engine::secret::SecretDigest;
 use weir_gate::gate::Setup;
@@ -58,6 +59,13 @@ impl Kept {
                 .map(|route| route.idempotency_max_body_bytes)
                 .collect(),
         }
+    }
+
+    /// Tells the engine what it goes by beside the policy.
+    pub(crate) fn instruct(&self, engine: &Engine) {
+        engine.allow_failed_keys(self.auth.failed_keys_per_minute);
+        let micros = i64::try_from(self.store.audit_retention.as_micros()).unwrap_or(i64::MAX);
+        engine.keep_audit(Span::from_micros(micros));
     }
 
     fn links(&self) -> Links {

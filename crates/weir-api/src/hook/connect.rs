@@ -10,9 +10,10 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use tokio::net::TcpStream;
 
 use crate::hook::guard::{host_of, is_public};
@@ -32,10 +33,8 @@ pub(crate) struct Guarded {
 ///
 /// When the TLS library lacks what it needs.
 pub(crate) fn client(allow_private: bool) -> io::Result<GuardedClient> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(provider)
-        .map_err(io::Error::other)?
+        .with_tls_config(tls_config()?)
         .https_or_http()
         .enable_http1()
         .wrap_connector(Guarded { allow_private });
@@ -46,6 +45,26 @@ pub(crate) fn client(allow_private: bool) -> io::Result<GuardedClient> {
         .http1_max_buf_size(64 * 1_024)
         .build(connector);
     Ok(client)
+}
+
+/// TLS towards receivers: the system's roots, or Mozilla's where the system has none.
+fn tls_config() -> io::Result<ClientConfig> {
+    let rooted = match builder()?.with_native_roots() {
+        Ok(rooted) => rooted,
+        Err(_) => builder()?.with_webpki_roots(),
+    };
+    Ok(rooted.with_no_client_auth())
+}
+
+/// Whether the system says which authorities it trusts.
+pub(crate) fn has_native_roots() -> bool {
+    builder().is_ok_and(|builder| builder.with_native_roots().is_ok())
+}
+
+fn builder() -> io::Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    builder.with_safe_default_protocol_versions().map_err(io::Error::other)
 }
 
 impl tower::Service<Uri> for Guarded {

@@ -1,15 +1,18 @@
 //! Notices by e-mail: the same events and the same tries as webhooks, to a person.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
 use lettre::transport::smtp::AsyncSmtpTransport;
+use lettre::transport::smtp::client::{CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 use weir_core::id::WebhookId;
 use weir_engine::engine::Engine;
 use weir_engine::outbox::Event;
 
+use crate::hook::connect::has_native_roots;
 use crate::hook::post::Tried;
 use crate::hook::template::{TemplateError, Templates};
 
@@ -77,11 +80,7 @@ impl Mailer {
             text.parse::<Mailbox>().map_err(wrong)
         };
         let to_operator = settings.to_operator.as_deref();
-        let transport =
-            AsyncSmtpTransport::<Tokio1Executor>::from_url(&secured(&settings.smtp_url))
-                .map_err(|_| MailError::Url)?
-                .timeout(Some(TIMEOUT))
-                .build();
+        let transport = transport(&settings.smtp_url, has_native_roots())?;
         Ok(Self {
             transport,
             from: address("from", &settings.from)?,
@@ -142,19 +141,58 @@ impl Mailer {
     }
 }
 
+fn transport(
+    url: &str,
+    native_roots: bool,
+) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
+    let url = secured(url);
+    let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url);
+    let builder = builder.map_err(|_| MailError::Url)?.timeout(Some(TIMEOUT));
+    if native_roots {
+        return Ok(builder.build());
+    }
+    // Where the system names no authorities, Mozilla's are trusted.
+    let parameters = || {
+        let builder = TlsParameters::builder(host(&url).to_owned());
+        let builder = builder.certificate_store(CertificateStore::WebpkiRoots);
+        builder.build().map_err(|_| MailError::Url)
+    };
+    let tls = match (url.starts_with("smtps://"), asked_tls(&url)) {
+        (true, _) => Tls::Wrapper(parameters()?),
+        (false, Some("required")) => Tls::Required(parameters()?),
+        (false, Some(_)) => Tls::Opportunistic(parameters()?),
+        (false, None) => Tls::None,
+    };
+    Ok(builder.tls(tls).build())
+}
+
 /// A plain `smtp://` must upgrade to TLS before the password is sent, unless it never leaves the
 /// machine or its URL says otherwise (`?tls=opportunistic`).
 fn secured(url: &str) -> String {
-    let Some(rest) = url.strip_prefix("smtp://") else { return url.to_owned() };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    let local =
-        host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
-    if local || url.contains("tls=") {
+    let host = host(url);
+    let local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if !url.starts_with("smtp://") || local || asked_tls(url).is_some() {
         return url.to_owned();
     }
     let joint = if url.contains('?') { '&' } else { '?' };
     format!("{url}{joint}tls=required")
+}
+
+/// The host of a URL, without the brackets of IPv6.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    match place.strip_prefix('[') {
+        Some(place) => place.split(']').next().unwrap_or_default(),
+        None => place.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// What the query of a URL says of TLS.
+fn asked_tls(url: &str) -> Option<&str> {
+    let (_, query) = url.split_once('?')?;
+    query.split('&').find_map(|one| one.strip_prefix("tls="))
 }
 
 /// What people are told by e-mail.
@@ -189,7 +227,16 @@ mod tests {
             secured("smtp://u:p@mail.example:587"),
             "smtp://u:p@mail.example:587?tls=required"
         );
+        for (url, secure) in [
+            ("smtp://u:p@127.0.0.1.example", "smtp://u:p@127.0.0.1.example?tls=required"),
+            ("smtp://u:p@localhost.example:25", "smtp://u:p@localhost.example:25?tls=required"),
+            ("smtp://u:tls=p@mail.example/me", "smtp://u:tls=p@mail.example/me?tls=required"),
+            ("smtp://u:p@mail.example?x=1", "smtp://u:p@mail.example?x=1&tls=required"),
+        ] {
+            assert_eq!(secured(url), secure);
+        }
         for same in [
+            "smtp://u:p@[::1]:25",
             "smtps://u:p@mail.example",
             "smtp://127.0.0.1:2525",
             "smtp://u:p@localhost:25",
@@ -197,5 +244,12 @@ mod tests {
         ] {
             assert_eq!(secured(same), same);
         }
+    }
+    #[tokio::test]
+    async fn without_roots_of_the_system_every_kind_of_server_can_be_set_up() {
+        for url in ["smtps://u:p@mail.example", "smtp://mail.example", "smtp://127.0.0.1:25"] {
+            assert!(transport(url, false).is_ok(), "{url}");
+        }
+        assert!(matches!(transport("imap://mail.example", false), Err(MailError::Url)));
     }
 }

@@ -20,3 +20,4 @@ mod room;
 mod sim;
 mod sound;
 mod support;
+mod trail;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use weir_core::admit::LimitView;
 use weir_core::limit::{Algorithm, Unit};
 
-use super::{begin_item, number, seconds, told};
+use super::text::{begin_item, number, seconds, told};
 
 /// What a limit is told to allow.
 #[derive(Clone, Copy, PartialEq)]

@@ -245,7 +245,8 @@ fn answers_are_bounded_in_bytes_across_restarts_and_the_oldest_go_first() {
     assert_eq!(reader.idempotency(&key("k0")).unwrap(), None);
     assert!(reader.idempotency(&key("k19")).unwrap().is_some());
     assert!(reader.idempotency(&key("running")).unwrap().is_some());
-    let sweep = Sweep { now: Timestamp::from_secs(1_000), events_before: EventId(0) };
+    let (now, events_before) = (Timestamp::from_secs(1_000), EventId(0));
+    let sweep = Sweep { now, events_before, resources_before: ("audit", 0) };
     commit(&store, Op::Sweep(sweep));
     assert_eq!(reader.totals().unwrap().idempotency_bytes, 0);
 }
@@ -287,7 +288,8 @@ fn events_stay_until_they_are_delivered() {
     for id in [1, 2, 5] {
         commit(Op::Deliver(delivery(id, DeliveryState::Delivered)));
     }
-    commit(Op::Sweep(Sweep { now: Timestamp::EPOCH, events_before: EventId(6) }));
+    let (now, events_before) = (Timestamp::EPOCH, EventId(6));
+    commit(Op::Sweep(Sweep { now, events_before, resources_before: ("audit", 0) }));
     let ids = |account| -> Vec<u64> {
         let events = reader.events(account, EventId(0), 10).unwrap();
         events.into_iter().map(|event| event.id.0).collect()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::HeaderName;
 use weir_api::hook::mail::{MailSettings, Mailer};
@@ -19,6 +20,8 @@ pub(crate) struct StoreSettings {
     pub(crate) path: PathBuf,
     /// What to do when the disk fails.
     pub(crate) on_store_failure: OnStoreFailure,
+    /// How long the audit log reaches back.
+    pub(crate) audit_retention: Duration,
 }
 
 /// What to do when the disk fails.
@@ -92,6 +95,7 @@ impl StoreSettings {
         Self {
             path: path.unwrap_or_else(|| reading.world().folder.join("weir-data")),
             on_store_failure: section.or("on_store_failure", OnStoreFailure::Fence, reading),
+            audit_retention: section.or("audit_retention", AUDIT_RETENTION, reading),
         }
     }
 }
@@ -261,4 +265,5 @@ pub(crate) fn read_file(path: &At<PathBuf>, reading: &mut Reading<'_>) -> Option
 }
 
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
+const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 const FAILED_KEYS: &str = "failed_keys_per_minute";

@@ -15,19 +15,28 @@ use super::read::{Reading, Section, Value};
 
 /// What the front shows to clients; it can be renewed while connections go on.
 #[derive(Clone, Debug)]
-pub(crate) struct Certificate(Arc<RwLock<Arc<CertifiedKey>>>);
+pub(crate) struct Certificate {
+    shown: Arc<RwLock<Arc<CertifiedKey>>>,
+    files: [PathBuf; 2],
+}
 
 impl Certificate {
     /// Shows from the next handshake on what `other` shows.
-    pub(crate) fn renew(&self, other: &Self) {
-        let fresh = Arc::clone(&other.0.read());
-        *self.0.write() = fresh;
+    pub(crate) fn renew(&mut self, other: &Self) {
+        let fresh = Arc::clone(&other.shown.read());
+        *self.shown.write() = fresh;
+        self.files.clone_from(&other.files);
+    }
+
+    /// Where certificate and key were read.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read()))
+        Some(Arc::clone(&self.shown.read()))
     }
 }
 
@@ -37,13 +46,15 @@ pub(crate) fn read_tls(
     reading: &mut Reading<'_>,
 ) -> Option<(Arc<ServerConfig>, Certificate)> {
     let mut section = Section::of(value, reading)?;
-    let cert = section.need("cert", "cert = \"server.pem\"", reading);
-    let key = section.need("key", "key = \"server.key\"", reading);
+    let cert = section.need::<PathBuf>("cert", "cert = \"server.pem\"", reading);
+    let key = section.need::<PathBuf>("key", "key = \"server.key\"", reading);
     let place = section.place();
     section.finish(reading);
+    let files = cert.as_ref().zip(key.as_ref());
+    let files = files.map(|(cert, key)| [cert.value.clone(), key.value.clone()]);
     let chain = cert.and_then(|path| reading.under("cert", |reading| read_chain(&path, reading)));
     let key = key.and_then(|path| reading.under("key", |reading| read_key(&path, reading)));
-    let (chain, key) = (chain?, key?);
+    let (chain, key, files) = (chain?, key?, files?);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let built = CertifiedKey::from_der(chain, key, &provider).and_then(|certified| {
         let builder = ServerConfig::builder_with_provider(provider);
@@ -51,7 +62,8 @@ pub(crate) fn read_tls(
     });
     match built {
         Ok((builder, certified)) => {
-            let certificate = Certificate(Arc::new(RwLock::new(Arc::new(certified))));
+            let certificate =
+                Certificate { shown: Arc::new(RwLock::new(Arc::new(certified))), files };
             let resolver = Arc::new(certificate.clone());
             let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
             config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -14,6 +14,8 @@ mod support;
 mod receiver;
 mod seed;
 
+mod mail_sink;
+
 mod server;
 
 mod priced;
@@ -46,6 +48,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod outward;
 mod packaging;
 mod polling;
 mod promises;

@@ -1,4 +1,4 @@
-//! A receiver of webhooks, and of e-mail, as tests want it to behave.
+//! A receiver of webhooks, as tests want it to behave.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderMap;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::support::{PATIENCE, within};
@@ -61,6 +62,15 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn start(manner: Manner) -> Self {
+        Self::start_with(manner, None)
+    }
+
+    /// Behind TLS.
+    pub(crate) fn start_secure(manner: Manner, tls: Arc<ServerConfig>) -> Self {
+        Self::start_with(manner, Some(tls))
+    }
+
+    fn start_with(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (manner, messages) = (Arc::new(Mutex::new(manner)), Arc::new(Mutex::default()));
@@ -69,7 +79,11 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (manner, messages) = (Arc::clone(&manner), Arc::clone(&messages));
-                std::thread::spawn(move || serve(&stream, &manner, &messages));
+                let tls = tls.clone();
+                std::thread::spawn(move || match tls {
+                    Some(tls) => serve(secured(stream, tls), &manner, &messages),
+                    None => serve(stream, &manner, &messages),
+                });
             }
         });
         receiver
@@ -94,7 +108,15 @@ impl Receiver {
     }
 }
 
-fn serve(stream: &TcpStream, manner: &Mutex<Manner>, messages: &Mutex<Vec<Message>>) {
+/// The server's side of TLS; the handshake comes with the first bytes.
+pub(crate) fn secured(
+    stream: TcpStream,
+    tls: Arc<ServerConfig>,
+) -> StreamOwned<ServerConnection, TcpStream> {
+    StreamOwned::new(ServerConnection::new(tls).expect("a connection"), stream)
+}
+
+fn serve(stream: impl Read + Write, manner: &Mutex<Manner>, messages: &Mutex<Vec<Message>>) {
     let mut reader = BufReader::new(stream);
     while let Some(message) = read(&mut reader) {
         let manner = manner.lock().expect("no panic").clone();
@@ -102,16 +124,15 @@ fn serve(stream: &TcpStream, manner: &Mutex<Manner>, messages: &Mutex<Vec<Messag
         match manner {
             Manner::Answer(status, lines) => {
                 let head = format!("HTTP/1.1 {status} X\r\n{lines}content-length: 0\r\n\r\n");
-                let mut out = stream;
-                if out.write_all(head.as_bytes()).is_err() {
+                let out = reader.get_mut();
+                if out.write_all(head.as_bytes()).and_then(|()| out.flush()).is_err() {
                     return;
                 }
             }
             Manner::Hang => std::thread::sleep(Duration::from_secs(60)),
             Manner::Drip => {
                 for byte in b"HTTP/1.1 200 fine, but late".chunks(1) {
-                    let mut out = stream;
-                    if out.write_all(byte).is_err() {
+                    if reader.get_mut().write_all(byte).is_err() {
                         return;
                     }
                     std::thread::sleep(Duration::from_secs(1));
@@ -121,7 +142,7 @@ fn serve(stream: &TcpStream, manner: &Mutex<Manner>, messages: &Mutex<Vec<Messag
     }
 }
 
-fn read(reader: &mut BufReader<&TcpStream>) -> Option<Message> {
+fn read(reader: &mut impl BufRead) -> Option<Message> {
     let mut headers = HeaderMap::new();
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
@@ -137,80 +158,4 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Message> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(Message { headers, body })
-}
-
-/// A mail server that takes everything and keeps what it was sent; it refuses the first messages
-/// with a temporary error.
-pub(crate) struct MailSink {
-    pub(crate) address: SocketAddr,
-    mails: Arc<Mutex<Vec<String>>>,
-}
-
-impl MailSink {
-    pub(crate) fn start(refused_at_first: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mails: Arc<Mutex<Vec<String>>> = Arc::default();
-        let kept = Arc::clone(&mails);
-        std::thread::spawn(move || {
-            let mut refuse = refused_at_first;
-            for stream in listener.incoming().flatten() {
-                // The client closes when it is done, or earlier.
-                let _ = mail(&stream, &kept, &mut refuse);
-            }
-        });
-        Self { address, mails }
-    }
-
-    /// Waits for as many mails and gives them back, each with its envelope first.
-    pub(crate) fn wait_for(&self, count: usize) -> Vec<String> {
-        let mails = || self.mails.lock().expect("no panic").clone();
-        within(PATIENCE, &format!("{count} mails arrive"), || mails().len() >= count);
-        mails()
-    }
-}
-
-fn mail(
-    mut stream: &TcpStream,
-    mails: &Mutex<Vec<String>>,
-    refuse: &mut usize,
-) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream);
-    stream.write_all(b"220 sink ESMTP\r\n")?;
-    let mut mail = String::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let command = line.to_ascii_uppercase();
-        let answer = if command.starts_with("EHLO") {
-            "250-sink\r\n250 AUTH PLAIN\r\n"
-        } else if command.starts_with("AUTH") {
-            "235 welcome\r\n"
-        } else if command.starts_with("MAIL") && *refuse > 0 {
-            *refuse -= 1;
-            "451 try again later\r\n"
-        } else if command.starts_with("DATA") {
-            stream.write_all(b"354 go on\r\n")?;
-            loop {
-                line.clear();
-                reader.read_line(&mut line)?;
-                if line == ".\r\n" {
-                    break;
-                }
-                mail.push_str(&line);
-            }
-            mails.lock().expect("no panic").push(std::mem::take(&mut mail));
-            "250 kept\r\n"
-        } else if command.starts_with("QUIT") {
-            return stream.write_all(b"221 bye\r\n");
-        } else {
-            if command.starts_with("MAIL") || command.starts_with("RCPT") {
-                mail.push_str(&line);
-            }
-            "250 fine\r\n"
-        };
-        stream.write_all(answer.as_bytes())?;
-    }
 }

@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::receiver::{MailSink, Manner, Receiver};
+use crate::mail_sink::MailSink;
+use crate::receiver::{Manner, Receiver};
 use crate::seed::on;
 use crate::server::{ADMIN_KEY, JSON, Weir};
 use crate::support::{Mock, eventually};

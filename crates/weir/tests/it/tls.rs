@@ -48,7 +48,7 @@ fn call(weir: &Weir, root: &str) -> Result<u16, String> {
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
+fn a_renewed_certificate_is_shown_by_itself_or_after_a_reload_and_a_broken_one_is_not() {
     let mock = Mock::start();
     let folder = tempfile::tempdir().expect("a folder");
     let first = issue(folder.path());
@@ -59,14 +59,16 @@ fn a_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_is_not() {
     let weir = Weir::start(&config, &[on("free")]);
     assert_eq!(call(&weir, &first), Ok(200));
     let second = issue(folder.path());
-    assert!(call(&weir, &second).is_err(), "not before the reload");
     assert_eq!(weir.admin("POST", "/admin/v1/config/reload", "").status, 200);
     assert_eq!(call(&weir, &second), Ok(200));
     assert!(call(&weir, &first).is_err(), "the old one is gone");
+    let third = issue(folder.path());
+    eventually("the renewed one is noticed", || call(&weir, &third) == Ok(200));
+    assert!(call(&weir, &second).is_err(), "the one before is gone");
     std::fs::write(folder.path().join("cert.pem"), "-----BEGIN nothing").expect("written");
     let refused = weir.admin("POST", "/admin/v1/config/reload", "");
     assert_eq!(refused.status, 400, "{}", refused.text());
-    assert_eq!(call(&weir, &second), Ok(200), "a broken one changes nothing");
+    assert_eq!(call(&weir, &third), Ok(200), "a broken one changes nothing");
 }
 
 #[test]

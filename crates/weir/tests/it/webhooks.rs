@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::receiver::{MailSink, Manner, Receiver};
+use crate::mail_sink::MailSink;
+use crate::receiver::{Manner, Receiver};
 use crate::seed::{on, paying};
 use crate::server::{ADMIN_KEY, JSON, Weir};
 use crate::support::{Mock, PATIENCE, within};

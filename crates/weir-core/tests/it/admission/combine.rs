@@ -2,6 +2,7 @@
 
 use weir_core::account::Owner;
 use weir_core::limit::{Algorithm, Rule};
+use weir_core::plan::Billing;
 use weir_core::plan::BoostEffect::{MultiplierPpm, Value};
 
 use super::house::*;
@@ -78,6 +79,53 @@ fn a_keys_own_limits_count_beside_the_accounts() {
     assert_eq!(wait_of(refused).0, "key:ai");
     assert_eq!(house.all(secs(0))["key:ai"].owner, Owner::Key(KEY));
     assert_eq!(house.used("ai", secs(0)), 3);
+}
+
+#[test]
+fn a_keys_own_limit_takes_the_place_of_the_plans_for_keys_and_joins_its_others() {
+    let each = |own: &[(&'static str, Rule)]| Spec {
+        each_key: vec![("ai", per("3/hour"))],
+        key: own.to_vec(),
+        ..Spec::of(&[])
+    };
+    check(each(&[]), &call(CHAT), 3);
+    check(each(&[("ai", per("5/hour"))]), &call(CHAT), 5);
+    check(each(&[("all", per("7/hour"))]), &call(CHAT), 3);
+    check(each(&[("all", per("7/hour"))]), &call(READ), 7);
+}
+
+#[test]
+fn a_keys_limit_of_models_counts_its_models_only() {
+    let spec = || Spec { key: vec![("model:gpt-*", per("2/hour"))], ..Spec::of(&[]) };
+    check(spec(), &Call { model: Some("gpt-4o"), ..call(CHAT) }, 2);
+    let mut house = House::new(spec());
+    for model in [Some("llama"), None].into_iter().cycle().take(10) {
+        assert!(house.admit(&Call { model, ..call(CHAT) }, secs(0)).is_ok());
+    }
+}
+
+#[test]
+fn a_boost_to_what_a_limit_is_anyway_is_none() {
+    for (value, boosted) in [(10, false), (11, true)] {
+        let boosts = vec![boost("ai", Value(value), 0, 9_999)];
+        let house = House::new(Spec { boosts, ..Spec::of(&[("ai", per("10/hour"))]) });
+        assert_eq!(house.all(secs(0))["ai"].boosted, boosted);
+    }
+}
+
+#[test]
+fn calls_are_paid_from_the_wallet_where_the_plan_says_so() {
+    for (billing, charged) in [(Billing::Wallet, true), (Billing::None, false)] {
+        let house = House::new(Spec { billing: Some(billing), ..Spec::of(&[]) });
+        assert_eq!(house.account.entitlement.is_charged(), charged);
+    }
+}
+
+#[test]
+fn a_boost_of_a_class_lifts_all_limits_of_that_class() {
+    let boosts = vec![boost("ai", MultiplierPpm(2_000_000), 0, 9_999)];
+    let spec = Spec { boosts, ..Spec::of(&[("ai.tokens", tokens("10/hour"))]) };
+    check(spec, &Call { tokens: 10, ..call(CHAT) }, 2);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(crate) struct Spec {
     pub(crate) multiplier_ppm: u64,
     pub(crate) own: Vec<(&'static str, Rule)>,
     pub(crate) key: Vec<(&'static str, Rule)>,
+    /// What the plan gives to keys like this one.
+    pub(crate) each_key: Vec<(&'static str, Rule)>,
     pub(crate) boosts: Vec<Boost>,
     pub(crate) billing: Option<Billing>,
 }
@@ -263,12 +265,13 @@ fn policy(spec: &Spec, names: &mut LimitNames) -> Policy {
         }
     });
     let routes: Vec<Route> = routes.collect();
+    let each_key = spec.each_key.iter().map(|l| limit(l, "key:", names)).collect();
     let plan = Plan {
         name: "p".into(),
         billing: spec.billing.unwrap_or(Billing::None),
         endpoint_multiplier_ppm: spec.multiplier_ppm,
         limits: spec.plan.iter().map(|l| limit(l, "", names)).collect(),
-        key_limits: BTreeMap::new(),
+        key_limits: BTreeMap::from([(KeyType::ReadWrite, each_key)]),
         alerts: Vec::new(),
     };
     let parts = PolicyParts { routes, plans: vec![plan], ..PolicyParts::default() };

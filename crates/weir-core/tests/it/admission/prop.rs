@@ -99,7 +99,7 @@ fn spec() -> impl Strategy<Value = Spec> {
                     || endpoint.iter().any(|(route, _)| index(name) == *route)
             };
             let own = own.into_iter().filter(|(name, _)| has(name)).collect();
-            Spec { plan, endpoint, multiplier_ppm, own, key, boosts, billing: None }
+            Spec { plan, endpoint, multiplier_ppm, own, key, boosts, ..Spec::default() }
         })
 }
 
