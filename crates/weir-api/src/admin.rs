@@ -36,7 +36,7 @@ use utoipa_axum::routes;
 use weir_engine::engine::Engine;
 
 use crate::settings::{ApiSettings, App};
-use crate::{auth, document, repeat, shell};
+use crate::{auth, document, repeat, shell, webhooks as found};
 
 /// Everything on the admin listener.
 pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
@@ -61,11 +61,11 @@ fn routes() -> OpenApiRouter<App> {
         "/admin/v1",
         OpenApiRouter::new()
             .routes(routes!(webhooks::create, webhooks::list))
-            .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
-            .routes(routes!(webhooks::rotate))
-            .routes(routes!(webhooks::test))
-            .routes(routes!(webhooks::replay))
-            .routes(routes!(webhooks::deliveries))
+            .routes(routes!(found::show, found::change, found::remove))
+            .routes(routes!(found::rotate))
+            .routes(routes!(found::test))
+            .routes(routes!(found::replay))
+            .routes(routes!(found::deliveries))
             .routes(routes!(webhooks::list_of_account))
             .routes(routes!(accounts::create, accounts::list))
             .routes(routes!(accounts::show, accounts::change, accounts::close))

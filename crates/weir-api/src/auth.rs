@@ -9,17 +9,21 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, Method};
 use subtle::ConstantTimeEq;
+use weir_core::id::WebhookId;
 use weir_core::key::{Key, KeyType};
 use weir_engine::cell::{AccountCell, KeyCell};
 use weir_engine::engine::Unidentified;
 use weir_engine::operator::Role;
 use weir_engine::secret::SecretDigest;
 use weir_engine::trail::{Actor, acting};
+use weir_engine::webhook::Webhook;
 use weir_wire::error::Code;
 
 use crate::allowance::{self, Standing};
+use crate::hooks::Reach;
 use crate::permit::role_needed;
 use crate::problem::Problem;
+use crate::request::Id;
 use crate::settings::{App, ClientAddress};
 use crate::shell::RequestId;
 
@@ -29,6 +33,10 @@ pub(crate) struct Caller {
     pub(crate) key: Arc<KeyCell>,
     request_id: String,
 }
+
+/// Stands in a request whose admin key was looked at.
+#[derive(Clone, Copy, Debug)]
+struct Operator;
 
 impl Caller {
     /// Whose key it is. Everything that a customer sees or does is of this account.
@@ -43,7 +51,11 @@ impl Caller {
 }
 
 /// Lets nothing of the admin API pass without an admin key whose role allows it.
-pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn admin_only(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     // A payment provider has no admin key: it signs what it sends.
     if !path.starts_with("/admin/") || path == "/admin/v1/payments/stripe" {
@@ -54,6 +66,7 @@ pub(crate) async fn admin_only(State(app): State<App>, request: Request, next: N
     match allowed {
         Ok(name) => {
             let request_id = request_id(request.extensions());
+            request.extensions_mut().insert(Operator);
             acting(Actor { name, request_id }, next.run(request)).await
         }
         Err(problem) => problem.into_response(),
@@ -132,6 +145,31 @@ impl Caller {
     }
 }
 
+/// The webhook in the path, which whoever asks may see and, where something is to change, change:
+/// a customer one of their own, the operator any.
+#[derive(Debug)]
+pub(crate) struct Found(pub(crate) Arc<Webhook>);
+
+impl FromRequestParts<App> for Found {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let reach = match parts.extensions.get::<Operator>() {
+            Some(Operator) => Reach::All,
+            None => {
+                let caller = <Caller as FromRequestParts<App>>::from_request_parts(parts, app);
+                let caller = caller.await?;
+                if !parts.method.is_safe() {
+                    caller.needs_scope(WEBHOOKS)?;
+                }
+                Reach::Account(caller.account().id)
+            }
+        };
+        let Id(id) = Id::<WebhookId>::from_request_parts(parts, app).await?;
+        reach.find(app, id).map(Self)
+    }
+}
+
 impl OptionalFromRequestParts<App> for Caller {
     type Rejection = Problem;
 
@@ -206,5 +244,7 @@ fn secret<'a>(headers: &'a HeaderMap, names: &[HeaderName]) -> Option<&'a str> {
     Some(scheme.map_or(text, |_| text[7..].trim_start()))
 }
 
+/// The scope of a key that may change webhooks.
+pub(crate) const WEBHOOKS: &str = "webhooks";
 /// The operator's own key, in the list of changes.
 const OWNER: &str = "admin";

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use weir_engine::engine::Engine;
 
 use crate::settings::{ApiSettings, App};
-use crate::{admin, auth, document, repeat, shell};
+use crate::{admin, auth, document, repeat, shell, webhooks as found};
 
 /// Everything below the API's prefix on the data plane's listener.
 pub fn router(engine: Arc<Engine>, settings: Arc<ApiSettings>) -> Router {
@@ -47,11 +47,11 @@ fn routes(prefix: &str) -> OpenApiRouter<App> {
         &format!("{prefix}/v1"),
         OpenApiRouter::new()
             .routes(routes!(webhooks::create, webhooks::list))
-            .routes(routes!(webhooks::show, webhooks::change, webhooks::remove))
-            .routes(routes!(webhooks::rotate))
-            .routes(routes!(webhooks::test))
-            .routes(routes!(webhooks::replay))
-            .routes(routes!(webhooks::deliveries))
+            .routes(routes!(found::show, found::change, found::remove))
+            .routes(routes!(found::rotate))
+            .routes(routes!(found::test))
+            .routes(routes!(found::replay))
+            .routes(routes!(found::deliveries))
             .routes(routes!(own::key))
             .routes(routes!(own::limits))
             .routes(routes!(own::wallet))

@@ -37,6 +37,8 @@ mod auth;
 mod follow;
 mod repeat;
 
+mod webhooks;
+
 pub mod admin;
 pub mod customer;
 

@@ -100,6 +100,9 @@ fn expected(operation: &Operation, method: &Method, path: &str) -> BTreeSet<Code
         }
         if !method.is_safe() {
             codes.extend([Code::KeyTypeForbidden, Code::AccountSuspended]);
+            if path.contains("/webhooks/") {
+                codes.insert(Code::InsufficientScope);
+            }
         }
     }
     codes

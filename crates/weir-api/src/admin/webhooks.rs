@@ -1,20 +1,16 @@
-//! Webhooks and events: the operator's own, and all that customers have.
+//! Webhooks: the operator's own, and those of an account.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
-use weir_core::id::WebhookId;
+use http::HeaderMap;
+use weir_core::id::AccountId;
 
 use crate::answer::{Page, Paging};
-use crate::hooks::{self, Reach};
+use crate::hooks;
 use crate::problem::Problem;
-use crate::request::{Body, Id, IfMatch, Query};
+use crate::request::{Body, Id, Query};
 use crate::settings::App;
-use crate::shape::webhook::{
-    DeliveryShape, MadeWebhookShape, NewWebhookShape, ReplayShape, Replayed, SecretRotation,
-    Tested, WebhookChange, WebhookShape,
-};
+use crate::shape::webhook::{MadeWebhookShape, NewWebhookShape, WebhookShape};
 
 /// Makes a webhook of the operator's own: it gets the events of all accounts.
 #[utoipa::path(post, path = "/webhooks", tag = "webhooks", request_body = NewWebhookShape,
@@ -44,107 +40,10 @@ pub(crate) async fn list(
     responses((status = 200, description = "A page of them.", body = Page<WebhookShape>)))]
 pub(crate) async fn list_of_account(
     State(app): State<App>,
-    Id(id): Id<weir_core::id::AccountId>,
+    Id(id): Id<AccountId>,
     headers: HeaderMap,
     Query(paging): Query<Paging>,
 ) -> Result<Response, Problem> {
     app.engine.account(id).ok_or_else(|| Problem::not_found("account"))?;
     hooks::list(&app, Some(id), &paging, &headers)
-}
-
-/// Shows a webhook, without its secret.
-#[utoipa::path(get, path = "/webhooks/{id}", tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 200, description = "The webhook.", body = WebhookShape)))]
-pub(crate) async fn show(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    let now = app.engine.now();
-    Ok(WebhookShape::shown(&webhook, now).answer(&headers, now))
-}
-
-/// Changes a webhook, or switches it on again.
-#[utoipa::path(patch, path = "/webhooks/{id}", tag = "webhooks", request_body = WebhookChange,
-    params(("id" = String, Path, description = "The webhook's id."),
-           ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
-    responses((status = 200, description = "The webhook as it is now.", body = WebhookShape)))]
-pub(crate) async fn change(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-    IfMatch(revision): IfMatch,
-    Body(change): Body<WebhookChange>,
-) -> Result<Response, Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    hooks::change(&app, &webhook, revision, change).await
-}
-
-/// Removes a webhook. What waits for it is not delivered.
-#[utoipa::path(delete, path = "/webhooks/{id}", tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook's id."),
-           ("If-Match" = Option<String>, Header, description = "Only if it still has this ETag.")),
-    responses((status = 204, description = "It is removed.")))]
-pub(crate) async fn remove(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-    IfMatch(revision): IfMatch,
-) -> Result<StatusCode, Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    app.engine.delete_webhook(webhook.id, revision).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Gives a webhook a new secret. For the overlap messages carry two signatures.
-#[utoipa::path(post, path = "/webhooks/{id}/rotate-secret", tag = "webhooks",
-    request_body = SecretRotation, params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 200, description = "The new secret is shown now and never again.",
-               body = MadeWebhookShape)))]
-pub(crate) async fn rotate(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-    Body(rotation): Body<SecretRotation>,
-) -> Result<Response, Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    hooks::rotate(&app, &webhook, &rotation).await
-}
-
-/// Sends a test to a webhook, and to no other.
-#[utoipa::path(post, path = "/webhooks/{id}/test", tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 202, description = "It is on its way.", body = Tested)))]
-pub(crate) async fn test(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-) -> Result<(StatusCode, Json<Tested>), Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    Ok((StatusCode::ACCEPTED, Json(hooks::test(&app, &webhook).await?)))
-}
-
-/// Delivers one event, or those of a time, again.
-#[utoipa::path(post, path = "/webhooks/{id}/replay", tag = "webhooks",
-    request_body = ReplayShape, params(("id" = String, Path, description = "The webhook's id.")),
-    responses((status = 202, description = "They are on their way.", body = Replayed)))]
-pub(crate) async fn replay(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-    Body(asked): Body<ReplayShape>,
-) -> Result<(StatusCode, Json<Replayed>), Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    Ok((StatusCode::ACCEPTED, Json(hooks::replay(&app, &webhook, &asked).await?)))
-}
-
-/// Lists what was delivered to a webhook, what waits and what failed, the newest events first.
-#[utoipa::path(get, path = "/webhooks/{id}/deliveries", tag = "webhooks",
-    params(("id" = String, Path, description = "The webhook's id."), Paging),
-    responses((status = 200, description = "A page of them.", body = Page<DeliveryShape>)))]
-pub(crate) async fn deliveries(
-    State(app): State<App>,
-    Id(id): Id<WebhookId>,
-    headers: HeaderMap,
-    Query(paging): Query<Paging>,
-) -> Result<Response, Problem> {
-    let webhook = Reach::All.find(&app, id)?;
-    hooks::deliveries(&app, &webhook, &paging, &headers).await
 }

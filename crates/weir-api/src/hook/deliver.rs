@@ -1,10 +1,10 @@
 //! The deliverer: reads events in order, makes deliveries of them, and tries each until it is
 //! taken or given up. One task decides; each try is a task of its own.
 //!
-//! A webhook has at most two tries in the air. Webhooks that failed last have one, and share places
-//! of their own, so that receivers that hang cost the others nothing.
+//! A webhook has one try in the air, or two while its receiver works. Webhooks that failed last
+//! share places of their own, so that receivers that hang cost the others nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub struct Deliverer {
     flying: HashMap<WebhookId, HashMap<EventId, Lane>>,
     /// Webhooks whose last try failed.
     slow: HashMap<WebhookId, Failing>,
+    /// Webhooks whose last try was taken.
+    working: HashSet<WebhookId>,
     places: Places,
     /// Outcomes that could not be written down yet.
     unsaved: HashMap<WebhookId, Vec<Delivery>>,
@@ -112,6 +114,7 @@ impl Deliverer {
             agenda: Agenda::default(),
             flying: HashMap::new(),
             slow: HashMap::new(),
+            working: HashSet::new(),
             places: Places::default(),
             unsaved: HashMap::new(),
             tries: JoinSet::new(),
@@ -208,7 +211,7 @@ impl Deliverer {
             self.agenda.plan(webhook, failing.until);
             return Ok(());
         }
-        let places = if failing.is_some() { 1 } else { PER_WEBHOOK };
+        let places = if self.working.contains(&webhook) { PER_WEBHOOK } else { 1 };
         let flying = self.flying.get(&webhook).map_or(0, HashMap::len);
         let pending = self.shared.engine.deliveries_pending(webhook, flying + places + 1).await?;
         for delivery in pending {
@@ -265,7 +268,10 @@ impl Deliverer {
         }
         match report.tried {
             Some(tried) if tried.error.is_some() => self.note_failure(webhook, &tried, now).await,
-            Some(_) => drop(self.slow.remove(&webhook)),
+            Some(_) => {
+                self.slow.remove(&webhook);
+                self.working.insert(webhook);
+            }
             None => {}
         }
         self.agenda.plan(webhook, now);
@@ -274,6 +280,7 @@ impl Deliverer {
 
     /// A receiver that fails is left alone for a while, and switched off after days of it.
     async fn note_failure(&mut self, webhook: WebhookId, tried: &Tried, now: Timestamp) {
+        self.working.remove(&webhook);
         let failing =
             self.slow.entry(webhook).or_insert(Failing { since: now, tries: 0, until: now });
         failing.tries = failing.tries.saturating_add(1);
@@ -310,6 +317,7 @@ impl Deliverer {
     /// What waits for a webhook that is off or gone is not delivered.
     async fn give_up_all(&mut self, webhook: WebhookId, now: Timestamp) -> Result<(), ChangeError> {
         self.slow.remove(&webhook);
+        self.working.remove(&webhook);
         let pending = self.shared.engine.deliveries_pending(webhook, GIVE_UP_MAX).await?;
         let full = pending.len() == GIVE_UP_MAX;
         let given_up: Vec<Delivery> = pending
@@ -427,7 +435,7 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(0)).min(IDLE)
 }
 
-/// Tries in the air to one receiver.
+/// Tries in the air to one receiver that works.
 const PER_WEBHOOK: usize = 2;
 /// After so long a try makes room for others.
 const LATE: Duration = Duration::from_secs(1);
