@@ -40,6 +40,15 @@ pub(crate) fn run(root: &Path, extent: Extent) -> anyhow::Result<()> {
         Extent::WithoutSdks => say("== SDKs and nginx: left out (--quick)")?,
     }
     step("tests", || step::run(&mut tests))?;
+    step("lints and tests of spans", || {
+        let with = ["--package", "weir", "--features", "otlp", "--locked"];
+        let mut lints = program("cargo", root);
+        lints.arg("clippy").args(with).args(["--all-targets", "--", "-D", "warnings"]);
+        step::run(&mut lints)?;
+        let mut tests = program("cargo", root);
+        tests.arg("test").args(with).args(["--bin", "weir", "--test", "it", "otlp"]);
+        step::run(&mut tests)
+    })?;
     match extent {
         Extent::Everything => step("faults", || faults::run(root, &["selection"]))?,
         Extent::WithoutSdks => say("== faults: left out (--quick)")?,

@@ -4,6 +4,9 @@
 
 mod no_core;
 
+#[cfg(feature = "otlp")]
+mod otlp;
+
 mod telemetry;
 
 mod config;

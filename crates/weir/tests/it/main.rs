@@ -48,6 +48,8 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outward;
 mod packaging;
 mod polling;
