@@ -272,7 +272,8 @@ const FIGURE: u64 = 1_000_000_000;
 /// What upstream connections are kept differs from time to time.
 const FILES_MORE_MAX: usize = 24;
 const THREADS_MORE_MAX: u64 = 8;
-const RESIDENT_MORE_MAX_KB: u64 = 6 * 1024;
+/// Allocators keep what a burst of calls took.
+const RESIDENT_MORE_MAX_KB: u64 = 20 * 1024;
 /// A configuration of this size that is never freed takes some 240 KB.
 const RELOAD_MORE_MAX_KB: u64 = 12;
 const MORE: &str = r#"
