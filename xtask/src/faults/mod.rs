@@ -274,7 +274,7 @@ const EXPERIMENTS: [Experiment; 17] = [
         shows: "the configuration changes under load by signal, API and file: no failed call, no lost count, no leak",
         needs: &[],
         rounds: 1_000,
-        brief: Some(50),
+        brief: Some(150),
         run: reloads::under_load,
     },
     Experiment {
