@@ -15,6 +15,7 @@ use weir_engine::ticket::{Exhausted, Keep, Outcome, Settled, Ticket, Voided};
 use weir_wire::error::Code;
 
 use crate::idempotency::{Once, Recording};
+use crate::lane::Lane;
 use crate::meters::GateMeters;
 use crate::out_body::BodyFate;
 use crate::refuse::{Context, Dialect, Failure};
@@ -27,6 +28,8 @@ use crate::waiting::Seat;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) meters: Arc<GateMeters>,
+    /// By which it waits for its charge.
+    pub(crate) lane: Arc<Lane>,
     pub(crate) request_id: String,
     pub(crate) dialect: Dialect,
     pub(crate) told: Arc<Told>,
@@ -152,9 +155,9 @@ impl Facts {
     }
 
     /// Waits until a charge is durable, or is known not to be recorded.
-    pub(crate) async fn durable<T>(&self, commit: impl Future<Output = T>) -> T {
+    pub(crate) async fn durable<T>(&self, commit: impl Future<Output = T> + Unpin) -> T {
         let began = instant();
-        let outcome = commit.await;
+        let outcome = self.lane.wait(commit).await;
         self.meters.commits.observe(instant().duration_since(began));
         outcome
     }

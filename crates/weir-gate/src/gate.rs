@@ -12,6 +12,7 @@ use crate::answer::{Answer, AnswerBody};
 use crate::handler::{Handler, Peer, Refuser, RequestBody};
 use crate::head::HeadRefusal;
 use crate::identify::request_id;
+use crate::lane::Lane;
 use crate::out_body::OutBody;
 use crate::pipeline::{Pipeline, Shared};
 use crate::refuse::Dialect;
@@ -33,6 +34,7 @@ pub struct Gate {
     setups: Arc<Setups>,
     engine: Arc<Engine>,
     detached: Arc<AtomicUsize>,
+    lane: Arc<Lane>,
     core: ArcSwap<Core>,
 }
 
@@ -60,13 +62,14 @@ impl Setups {
 }
 
 impl Gate {
-    /// The data plane of one core.
+    /// The data plane of one core, within the runtime of that core.
     pub fn new(engine: Arc<Engine>, setups: Arc<Setups>) -> Self {
         let of = setups.present();
         let detached = Arc::default();
         let upstreams = of.upstreams.for_another_core();
-        let core = core(&engine, of, upstreams, &detached);
-        Self { core: ArcSwap::from_pointee(core), setups, engine, detached }
+        let lane = Lane::open();
+        let core = core(&engine, of, upstreams, &detached, &lane);
+        Self { core: ArcSwap::from_pointee(core), setups, engine, detached, lane }
     }
 
     /// The pipeline under the setup in force.
@@ -78,7 +81,8 @@ impl Gate {
         }
         // Connections to upstreams that stay as they were stay open.
         let upstreams = setup.upstreams.for_core_after(&core.pipeline.upstreams);
-        let fresh = self::core(&self.engine, Arc::clone(&setup), upstreams, &self.detached);
+        let of = Arc::clone(&setup);
+        let fresh = self::core(&self.engine, of, upstreams, &self.detached, &self.lane);
         let pipeline = Arc::clone(&fresh.pipeline);
         self.core.store(Arc::new(fresh));
         pipeline
@@ -117,12 +121,14 @@ fn core(
     of: Arc<Setup>,
     upstreams: Upstreams<OutBody>,
     detached: &Arc<AtomicUsize>,
+    lane: &Arc<Lane>,
 ) -> Core {
     let pipeline = Pipeline {
         engine: Arc::clone(engine),
         upstreams,
         shared: Arc::clone(&of.shared),
         detached: Arc::clone(detached),
+        lane: Arc::clone(lane),
     };
     Core { of, pipeline: Arc::new(pipeline) }
 }

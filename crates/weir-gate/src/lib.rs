@@ -54,6 +54,8 @@ mod idempotency;
 
 mod carried;
 
+mod lane;
+
 mod duty;
 
 mod intake;

@@ -29,6 +29,7 @@ use crate::idempotency::{Once, answer_again, key_of};
 use crate::identify::{client_address, request_id, secret};
 use crate::intake::{Intake, Size, Taken, size};
 use crate::job::{Job, Standing};
+use crate::lane::Lane;
 use crate::meters::{Ended, GateMeters};
 use crate::names;
 use crate::out_body::OutBody;
@@ -56,6 +57,7 @@ pub(crate) struct Pipeline {
     pub(crate) upstreams: Upstreams<OutBody>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) detached: Arc<AtomicUsize>,
+    pub(crate) lane: Arc<Lane>,
 }
 
 /// What all cores share under one configuration.
@@ -486,6 +488,7 @@ impl Pipeline {
         };
         let facts = Facts {
             meters: Arc::clone(&self.shared.meters),
+            lane: Arc::clone(&self.lane),
             request_id: incoming.request_id.to_owned(),
             dialect: context.dialect,
             told: Arc::clone(&settings.told),
