@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -34,6 +35,10 @@ pub(crate) struct Queue {
 struct State {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// How many jobs the thread that writes sleeps for; 0 while it works.
+    awaited: usize,
+    /// Whether the last transaction had so many batches that more are to be expected at once.
+    crowded: bool,
     /// Why nothing is taken any more.
     shut: Option<CommitError>,
     probe: bool,
@@ -69,6 +74,8 @@ impl Queue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 bytes: 0,
+                awaited: 0,
+                crowded: false,
                 shut: None,
                 probe: false,
                 checkpoint: false,
@@ -99,8 +106,12 @@ impl Queue {
     }
 
     /// Takes all that waits, up to the bounds of one transaction; blocks while there is nothing.
+    ///
+    /// In a crowd it lingers for what comes within a moment: half as many syncs cost much less than
+    /// the moment, and a batch that comes alone waits for nobody.
     pub(crate) fn take(&self) -> Work {
         let mut state = self.state.lock();
+        let mut lingered = false;
         loop {
             if std::mem::take(&mut state.checkpoint) {
                 return Work::Checkpoint;
@@ -108,13 +119,24 @@ impl Queue {
             if std::mem::take(&mut state.probe) {
                 return Work::Probe;
             }
-            if !state.jobs.is_empty() {
+            if state.jobs.is_empty() {
+                if state.shut.is_some() {
+                    return Work::Closed;
+                }
+                state.awaited = 1;
+                self.wake.wait(&mut state);
+            } else if state.crowded
+                && !lingered
+                && state.jobs.len() < LINGER_BATCHES
+                && state.shut.is_none()
+            {
+                lingered = true;
+                state.awaited = LINGER_BATCHES;
+                self.wake.wait_for(&mut state, LINGER);
+            } else {
                 return Work::Group(state.group());
             }
-            if state.shut.is_some() {
-                return Work::Closed;
-            }
-            self.wake.wait(&mut state);
+            state.awaited = 0;
         }
     }
 
@@ -179,7 +201,7 @@ impl Queue {
 
     fn try_enqueue(&self, batch: Batch) -> Result<Commit, Box<(CommitError, Batch)>> {
         let (done, outcome) = oneshot::channel();
-        let idle = {
+        let awaited = {
             let mut state = self.state.lock();
             if let Some(why) = &state.shut {
                 return Err(Box::new((why.clone(), batch)));
@@ -188,17 +210,16 @@ impl Queue {
                 Urgency::Settlement | Urgency::Answer(_) => 2,
                 Urgency::Fresh => 1,
             };
-            let idle = state.jobs.is_empty();
             let fits = state.jobs.len() < self.bounds.batches * share
                 && state.bytes + batch.bytes <= self.bounds.bytes * share;
-            if !fits && !idle {
+            if !fits && !state.jobs.is_empty() {
                 return Err(Box::new((CommitError::Busy, batch)));
             }
             state.bytes += batch.bytes;
             state.jobs.push_back(Job { batch, done });
-            idle
+            state.jobs.len() == state.awaited
         };
-        if idle {
+        if awaited {
             self.wake.notify_one();
         }
         Ok(Commit::waiting(outcome))
@@ -217,6 +238,7 @@ impl State {
             count += 1;
         }
         self.bytes -= bytes;
+        self.crowded = count >= CROWD_BATCHES;
         self.jobs.drain(..count).collect()
     }
 }
@@ -233,6 +255,13 @@ impl Job {
         let _ = self.done.send(outcome);
     }
 }
+
+/// From how many batches in a transaction on the next one lingers.
+const CROWD_BATCHES: usize = 16;
+/// With how many it lingers no longer.
+const LINGER_BATCHES: usize = 64;
+/// A few times what a sync takes of the processor, a fraction of what a call takes.
+const LINGER: Duration = Duration::from_micros(250);
 
 /// What one transaction takes at most, so that nobody waits for a very long one.
 const GROUP_BATCHES_MAX: usize = 4_096;
@@ -267,5 +296,62 @@ mod tests {
         assert_eq!(waiting.wait(), Err(CommitError::Fenced));
         assert_eq!(queue.push(batch(Urgency::Settlement)).wait(), Err(CommitError::Fenced));
         assert!(matches!(queue.take(), Work::Closed));
+    }
+
+    /// Queues so many batches at once, as often as named, and tells how many each transaction had.
+    fn groups(rounds: &[usize]) -> Vec<usize> {
+        let queue = Queue::new(Bounds { batches: 512, bytes: 1 << 20 }, 0, Arc::default());
+        let mut groups = Vec::new();
+        for &count in rounds {
+            let waiting: Vec<_> =
+                (0..count).map(|_| queue.push(batch(Urgency::Settlement))).collect();
+            let Work::Group(jobs) = queue.take() else { panic!("there is work") };
+            groups.push(jobs.len());
+            drop(waiting);
+        }
+        groups
+    }
+
+    #[test]
+    fn lingering_ends_though_nobody_comes() {
+        assert_eq!(groups(&[CROWD_BATCHES, 3, 3]), [CROWD_BATCHES, 3, 3]);
+    }
+
+    #[test]
+    fn in_a_crowd_what_comes_within_a_moment_shares_the_transaction() {
+        let queue = Queue::new(Bounds { batches: 512, bytes: 1 << 20 }, 0, Arc::default());
+        let push = |count| -> Vec<Commit> {
+            (0..count).map(|_| queue.push(batch(Urgency::Settlement))).collect()
+        };
+        let mut waiting = push(CROWD_BATCHES);
+        assert!(matches!(queue.take(), Work::Group(jobs) if jobs.len() == CROWD_BATCHES));
+        std::thread::scope(|scope| {
+            // The moment may be over before the other thread has its turn: then another is begun.
+            let taken = scope.spawn(|| {
+                (0..10_000).any(|_| {
+                    queue.state.lock().crowded = true;
+                    matches!(queue.take(), Work::Group(jobs) if jobs.len() == LINGER_BATCHES)
+                })
+            });
+            while !taken.is_finished() {
+                let (awaited, there) = {
+                    let state = queue.state.lock();
+                    (state.awaited, state.jobs.len())
+                };
+                waiting.extend(push(awaited.saturating_sub(there)));
+            }
+            assert!(taken.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn whoever_lingers_is_woken_by_the_end() {
+        let queue = Queue::new(Bounds { batches: 512, bytes: 1 << 20 }, 0, Arc::default());
+        queue.state.lock().crowded = true;
+        let waiting = queue.push(batch(Urgency::Settlement));
+        queue.close();
+        assert!(matches!(queue.take(), Work::Group(jobs) if jobs.len() == 1));
+        assert!(matches!(queue.take(), Work::Closed));
+        drop(waiting);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) const LEDGER: Schema = Schema {
     application_id: 0x5745_4952,
     migrations: &[include_str!("schema/ledger_1.sql"), include_str!("schema/ledger_2.sql")],
     pragmas: "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
-              PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;",
+              PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;",
 };
 
 /// Limit windows and roll-ups.
