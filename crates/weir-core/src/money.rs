@@ -136,15 +136,47 @@ impl Sum for Nano {
 /// beyond the second.
 impl fmt::Display for Nano {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let whole = self.0.unsigned_abs() / NANO.unsigned_abs();
-        let mut fraction = self.0.unsigned_abs() % NANO.unsigned_abs();
+        let magnitude = self.0.unsigned_abs();
+        let (mut whole, mut fraction) = (magnitude / ONE, magnitude % ONE);
         let mut places = 9;
         while places > 2 && fraction.is_multiple_of(10) {
             fraction /= 10;
             places -= 1;
         }
-        write!(f, "{sign}{whole}.{fraction:0places$}")
+        // From the last digit to the first, by hand: every answer of a priced call tells two.
+        let mut text = Backwards { bytes: [0; TEXT_BYTES_MAX], free: TEXT_BYTES_MAX };
+        for _ in 0..places {
+            text.digit(&mut fraction);
+        }
+        text.byte(b'.');
+        text.digit(&mut whole);
+        while whole > 0 {
+            text.digit(&mut whole);
+        }
+        if self.0 < 0 {
+            text.byte(b'-');
+        }
+        f.write_str(std::str::from_utf8(&text.bytes[text.free..]).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Text that is written from its end.
+struct Backwards {
+    bytes: [u8; TEXT_BYTES_MAX],
+    free: usize,
+}
+
+impl Backwards {
+    /// Writes the last digit of a number and takes it off.
+    fn digit(&mut self, number: &mut u64) {
+        let digit = u8::try_from(*number % 10).unwrap_or_default();
+        *number /= 10;
+        self.byte(b'0' + digit);
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.free -= 1; // no number has more digits than there is room for
+        self.bytes[self.free] = byte;
     }
 }
 
@@ -201,6 +233,9 @@ fn overflow() -> ! {
 
 /// Billionths in one currency unit.
 const NANO: i64 = 1_000_000_000;
+const ONE: u64 = NANO.unsigned_abs();
+/// A sign, ten digits, a point, nine decimals.
+const TEXT_BYTES_MAX: usize = 21;
 
 #[cfg(test)]
 mod tests {
