@@ -154,6 +154,7 @@ impl Queue {
             std::mem::take(&mut state.jobs)
         };
         for job in jobs {
+            self.unsound.lose(&job.batch);
             job.refuse(CommitError::Fenced);
         }
     }
@@ -269,6 +270,12 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
+    use smallvec::SmallVec;
+    use weir_core::id::{AccountId, PolicyNumber, Seq};
+    use weir_core::ledger::{Entry, EntryKind};
+    use weir_core::money::Nano;
+    use weir_core::time::Timestamp;
+
     use super::*;
     use crate::op::{CallId, Op};
 
@@ -353,5 +360,29 @@ mod tests {
         assert!(matches!(queue.take(), Work::Group(jobs) if jobs.len() == 1));
         assert!(matches!(queue.take(), Work::Closed));
         drop(waiting);
+    }
+
+    #[test]
+    fn entries_that_waited_for_a_fenced_queue_are_not_stored() {
+        let unsound = Arc::new(Unsound::default());
+        let queue = Queue::new(Bounds { batches: 8, bytes: 1 << 20 }, 0, Arc::clone(&unsound));
+        let entry = Entry {
+            seq: Seq(1),
+            account: AccountId(7),
+            at: Timestamp::from_secs(1),
+            kind: EntryKind::Charge,
+            amount: Nano::new(-3),
+            balance: Nano::new(-3),
+            reference: "call".into(),
+            policy: PolicyNumber(1),
+            note: None,
+            terms: None,
+            draws: SmallVec::new(),
+            call: None,
+        };
+        let charge = Batch::prepare(Urgency::Settlement, vec![Op::Append(entry)]).unwrap();
+        let waiting = queue.push(charge);
+        queue.fence();
+        assert_eq!((waiting.wait(), unsound.accounts()), (Err(CommitError::Fenced), vec![7]));
     }
 }
