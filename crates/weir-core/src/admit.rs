@@ -218,7 +218,9 @@ impl Account {
         if let Some(hold) = grant.hold.take() {
             self.wallet.release(hold);
         }
-        self.on_taken(&grant, ask, |rule, window, taken| rule.give_back(window, taken, now));
+        self.on_taken(&grant, ask.key_limits, |rule, window, taken| {
+            rule.give_back(window, taken, now)
+        });
     }
 
     /// Frees slots in flight and corrects tokens and credits to what was really used. The wallet is
@@ -226,12 +228,32 @@ impl Account {
     pub fn settle_limits(&mut self, grant: &Grant, ask: &Ask<'_>, used: Used, clock: Timestamp) {
         let now = self.observe(clock);
         let now = self.window_time(now);
-        self.on_taken(grant, ask, |rule, window, taken| match (rule.algorithm(), rule.unit()) {
-            (Algorithm::Concurrency, _) => rule.give_back(window, taken, now),
-            (_, Unit::Requests) => {}
-            (_, Unit::Tokens) => rule.settle(window, taken, used.tokens, now),
-            (_, Unit::Credits) => {
-                rule.settle(window, taken, used.worth.get().max(0).unsigned_abs(), now);
+        self.on_taken(grant, ask.key_limits, |rule, window, taken| {
+            match (rule.algorithm(), rule.unit()) {
+                (Algorithm::Concurrency, _) => rule.give_back(window, taken, now),
+                (_, Unit::Requests) => {}
+                (_, Unit::Tokens) => rule.settle(window, taken, used.tokens, now),
+                (_, Unit::Credits) => {
+                    rule.settle(window, taken, used.worth.get().max(0).unsigned_abs(), now);
+                }
+            }
+        });
+    }
+
+    /// Takes what was spent back from the limits that count money, of a call that was settled to
+    /// it and is not charged after all.
+    pub fn unspend(
+        &mut self,
+        grant: &Grant,
+        key_limits: &[Applied],
+        spent: Nano,
+        clock: Timestamp,
+    ) {
+        let now = self.observe(clock);
+        let now = self.window_time(now);
+        self.on_taken(grant, key_limits, |rule, window, taken| {
+            if rule.unit() == Unit::Credits {
+                rule.unsettle(window, taken, spent.get().max(0).unsigned_abs(), now);
             }
         });
     }
@@ -293,7 +315,7 @@ impl Account {
     fn on_taken(
         &mut self,
         grant: &Grant,
-        ask: &Ask<'_>,
+        key_limits: &[Applied],
         mut change: impl FnMut(&Rule, &mut Window, Taken),
     ) {
         for take in &grant.takes {
@@ -301,7 +323,7 @@ impl Account {
             let slot = Slot { owner, limit: take.limit };
             let mut window = self.windows.at(slot);
             // Where a limit is gone without a trace its window is, too.
-            let Some(rule) = self.rule_of(slot, ask) else { continue };
+            let Some(rule) = self.rule_of(slot, key_limits) else { continue };
             change(rule, &mut window, take.taken);
             self.windows.put(slot, window);
         }
@@ -309,10 +331,10 @@ impl Account {
 
     /// The rule under which a window is counted now, whatever became of the call's route, its
     /// plan or its key's limits since it was admitted.
-    fn rule_of<'a>(&'a self, slot: Slot, ask: &Ask<'a>) -> Option<&'a Rule> {
+    fn rule_of<'a>(&'a self, slot: Slot, key_limits: &'a [Applied]) -> Option<&'a Rule> {
         let listed = match slot.owner {
             Owner::Account => self.entitlement.listed(),
-            Owner::Key(_) => ask.key_limits,
+            Owner::Key(_) => key_limits,
         };
         let known = listed.iter().find(|applied| applied.limit.id == slot.limit);
         known.map(|applied| &applied.limit.rule).or_else(|| self.retired(slot))

@@ -108,6 +108,14 @@ impl Rule {
         }
     }
 
+    /// Takes back all that an estimate was settled to, from the window that the estimate was counted
+    /// in; no effect if that is over. A concurrency slot came free when its call was settled.
+    pub fn unsettle(&self, window: &mut Window, taken: Taken, actual: u64, now: Timestamp) {
+        if self.algorithm() != Algorithm::Concurrency {
+            self.give_back(window, Taken { amount: actual, ..taken }, now);
+        }
+    }
+
     /// A window that was counted up to `from`, taken up at `to`, which is earlier: the clock was set
     /// back while nothing ran. It has as long to go as it had then; one that follows the calendar
     /// counts in the present window of the calendar.

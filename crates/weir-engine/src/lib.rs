@@ -46,6 +46,8 @@ mod snapshot;
 
 pub mod alerts;
 
+pub mod charging;
+
 pub mod idempotency;
 mod posting;
 

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use weir_core::alert::Burn;
 use weir_core::id::{AccountId, Seq};
 use weir_core::ledger::Entry;
 use weir_core::money::Nano;
@@ -79,6 +80,7 @@ impl Engine {
             None => {
                 live.account.wallet.reread(Wallet::default());
                 live.totals = crate::cell::Totals::default();
+                live.levels.burn = Burn::default();
                 live.last_entry = Seq(0);
             }
         }
@@ -132,7 +134,6 @@ impl Engine {
         let mut turn = self.journal.turn();
         for entry in &lost.entries {
             turn.uncount(policies.get(&entry.policy).unwrap_or(&present), entry, status);
-            self.meters().given_up(-entry.amount);
         }
         let freed = |op| match op {
             Op::Answer(kept) => Op::Release(kept.key),

@@ -79,13 +79,14 @@ impl Durations {
 }
 
 impl Meters {
-    /// All that was charged since the process started.
+    /// All that was charged since the process started. What an answer waits for counts once it is
+    /// stored.
     pub fn charged(&self) -> Nano {
         let nano = self.charged_nano.load(Ordering::Relaxed);
         Nano::new(i64::try_from(nano).unwrap_or(i64::MAX))
     }
 
-    /// What of [`Meters::charged`] was never stored, and given up with the answer.
+    /// What was to be charged and could not be stored: given up, as the answers were withheld.
     pub fn withheld(&self) -> Nano {
         let nano = self.withheld_nano.load(Ordering::Relaxed);
         Nano::new(i64::try_from(nano).unwrap_or(i64::MAX))
@@ -116,11 +117,13 @@ impl Meters {
         self.holds_open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts what a call used and was charged.
-    pub(crate) fn settled(&self, policy: &Policy, model: &str, usage: &Usage, charged: Nano) {
-        if charged > Nano::ZERO {
-            self.charged_nano.fetch_add(charged.get().unsigned_abs(), Ordering::Relaxed);
-        }
+    /// Counts a charge.
+    pub(crate) fn charged_more(&self, charged: Nano) {
+        self.charged_nano.fetch_add(charged.get().max(0).unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// Counts what a call used.
+    pub(crate) fn settled(&self, policy: &Policy, model: &str, usage: &Usage) {
         let (input, output) = (usage.input(), usage.output());
         if input == 0 && output == 0 {
             return;
@@ -133,7 +136,7 @@ impl Meters {
         }
     }
 
-    /// Counts a charge that was counted and is given up.
+    /// Counts a charge that is given up.
     pub(crate) fn given_up(&self, charged: Nano) {
         self.withheld_nano.fetch_add(charged.get().max(0).unsigned_abs(), Ordering::Relaxed);
     }
@@ -228,10 +231,10 @@ mod tests {
         for number in [1, 2] {
             let policy = Policy::new(PolicyNumber(number), PolicyParts::default()).unwrap();
             for model in ["a", "b"] {
-                meters.settled(&policy, model, &usage, Nano::new(7));
+                meters.settled(&policy, model, &usage);
             }
         }
         let other = TokensRead { model: OTHER.into(), input: 12, output: 16 };
-        assert_eq!((meters.tokens(), meters.charged()), (vec![other], Nano::new(28)));
+        assert_eq!(meters.tokens(), vec![other]);
     }
 }

@@ -34,13 +34,14 @@ pub(crate) struct ChargePosting<'a> {
 }
 
 impl Engine {
-    /// Ends a hold and posts what the work cost. `None`: there was nothing to write.
+    /// Ends a hold and posts what the work cost; tells what of that became debt. `None`: there was
+    /// nothing to write.
     pub(crate) fn post_charge(
         &self,
         live: &mut Live,
         hold: Hold,
         posting: ChargePosting<'_>,
-    ) -> Option<Commit> {
+    ) -> Option<(Commit, Nano)> {
         let account = live.account.id;
         let mut ops = Vec::with_capacity(2);
         ops.extend(posting.beside);
@@ -51,7 +52,8 @@ impl Engine {
         let Some(call) = posting.call else {
             self.tallies.count(&posting.counted);
             live.account.wallet.release(hold);
-            return (!ops.is_empty()).then(|| self.journal.commit(Urgency::Settlement, ops));
+            let commit = (!ops.is_empty()).then(|| self.journal.commit(Urgency::Settlement, ops));
+            return commit.map(|commit| (commit, Nano::ZERO));
         };
         live.totals.add(&call.price, &call.usage, Period::Month.start(posting.at));
         let mut turn = self.journal.turn();
@@ -61,9 +63,10 @@ impl Engine {
             let unposted = settlement.unposted;
             tracing::error!(%account, %unposted, "a charge beyond what a wallet can owe was cut");
         }
+        let mut debt = Nano::ZERO;
         for part in settlement.postings {
             if part.kind == EntryKind::Debt {
-                self.count_debt(-part.amount);
+                debt += -part.amount;
             }
             live.levels.burn.record(-part.amount, posting.at);
             live.last_entry = part.seq;
@@ -77,6 +80,6 @@ impl Engine {
             true => Urgency::Answer(posting.counted.status),
             false => Urgency::Settlement,
         };
-        Some(turn.commit(urgency, ops))
+        Some((turn.commit(urgency, ops), debt))
     }
 }

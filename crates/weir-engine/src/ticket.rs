@@ -12,11 +12,11 @@ use weir_core::price::{Bound, Contract, Offer};
 use weir_core::time::Timestamp;
 use weir_core::usage::{Meter, Usage};
 use weir_core::wallet::Hold;
-use weir_store::commit::Commit;
 use weir_store::op::{CallId, Urgency};
 
 use crate::cell::{KeyCell, KeyState, Live};
 use crate::change::ChangeError;
+use crate::charging::{Charging, Withheld};
 use crate::engine::Engine;
 use crate::idempotency::{Claim, Claimed, Kept};
 use crate::posting::ChargePosting;
@@ -116,7 +116,7 @@ pub struct Settled {
     /// What the wallet has left, on plans that are charged.
     pub available: Option<Nano>,
     /// To be awaited before the client may see the call as complete.
-    pub commit: Option<Commit>,
+    pub commit: Option<Charging>,
     /// What was used, as it is charged and counted.
     pub usage: Usage,
     /// What it cost, or would have cost on a plan that is not charged.
@@ -404,22 +404,11 @@ impl Open {
             at: live.account.window_time(now),
         };
         let hold = self.grant.hold.take();
-        let charged = if hold.is_some() { bill.amount } else { Nano::ZERO };
         let model = self.model.as_deref().unwrap_or_default();
-        engine.meters().settled(&self.policy, model, &bill.usage, charged);
+        engine.meters().settled(&self.policy, model, &bill.usage);
         engine.watchers.tell(&self.counted(&bill, outcome, now));
         if let Some(hold) = hold {
-            engine.meters().released();
-            let keep = self.keep.take().filter(|_| !bill.free && !outcome.cut);
-            let beside = self.claim.take().map(|claim| match keep {
-                Some(keep) => claim.answered(keep.0(bill.amount)),
-                None => claim.released(),
-            });
-            let counted = self.counted(&bill, outcome, now);
-            let withheld = outcome.withheld;
-            let posting =
-                ChargePosting { beside, withheld, ..self.posting(&bill, hold.amount(), counted) };
-            settled.commit = engine.post_charge(&mut live, hold, posting);
+            settled.commit = self.charge(&mut live, hold, &bill, outcome, now);
             settled.charge = Some(bill.amount);
         } else {
             engine.tallies.count(&self.counted(&bill, outcome, now));
@@ -429,6 +418,38 @@ impl Open {
             settled.views = live.account.views(&self.ask(route, &state), now);
         }
         settled
+    }
+
+    /// Ends the hold and posts what the call cost. A charge that the answer waits for counts once
+    /// it is stored.
+    fn charge(
+        &mut self,
+        live: &mut Live,
+        hold: Hold,
+        bill: &Bill,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Option<Charging> {
+        let engine = Arc::clone(&self.engine);
+        engine.meters().released();
+        let keep = self.keep.take().filter(|_| !bill.free && !outcome.cut);
+        let beside = self.claim.take().map(|claim| match keep {
+            Some(keep) => claim.answered(keep.0(bill.amount)),
+            None => claim.released(),
+        });
+        let counted = self.counted(bill, outcome, now);
+        let withheld = outcome.withheld && !bill.free;
+        let posting =
+            ChargePosting { beside, withheld, ..self.posting(bill, hold.amount(), counted) };
+        let (commit, debt) = engine.post_charge(live, hold, posting)?;
+        if withheld {
+            let (key, grant) = (Arc::clone(&self.key), std::mem::take(&mut self.grant));
+            let withheld = Withheld { engine, key, grant, charged: bill.amount, debt };
+            return Some(Charging::withheld(commit, withheld));
+        }
+        engine.meters().charged_more(bill.amount);
+        engine.count_debt(debt);
+        Some(Charging::counted(commit))
     }
 
     fn posting<'a>(&'a self, bill: &Bill, held: Nano, counted: Counted<'a>) -> ChargePosting<'a> {

@@ -111,7 +111,7 @@ impl Metrics {
             ),
             (
                 "charged_withheld",
-                "Of weir_charged_total, not charged after all: the store refused it, and the answer was withheld",
+                "Not charged: the store refused it, and the answer was withheld",
                 self.engine.meters().withheld(),
             ),
             ("debt", "Charged beyond what wallets had", self.engine.debt_total()),

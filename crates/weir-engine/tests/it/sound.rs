@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Map;
+use weir_core::account::Owner;
+use weir_core::admit::SPEND_CAP;
 use weir_core::money::Nano;
 use weir_core::usage::{Meter, Usage};
 use weir_engine::audit::verify;
 use weir_engine::call::{Admission, Why};
-use weir_engine::cell::AccountCell;
+use weir_engine::cell::{AccountCell, KeyCell};
 use weir_engine::credit::NewCredit;
 use weir_engine::engine::Engine;
 use weir_engine::idempotency::Kept;
-use weir_engine::ticket::{Keep, Outcome};
+use weir_engine::keys::NewKey;
+use weir_engine::record::SpendCapRecord;
+use weir_engine::ticket::{Keep, Outcome, Settled, Ticket};
 use weir_engine::usage::{Dimension, Interval, UsageWanted};
 use weir_store::fault::Faults;
 
-use crate::support::{START, account, admit, boot, call, copy, granted, key, nano, settle, wait};
+use crate::support::{
+    START, account, admit, boot, call, copy, granted, key, nano, pass, settle, wait,
+};
 
 #[track_caller]
 fn check_balance(
@@ -116,6 +122,109 @@ fn a_charge_whose_answer_is_withheld_is_given_up_and_its_idempotency_key_is_free
     let cell = engine.account(cell.id).unwrap();
     check_balance(&engine, &cell, "30");
     check_usage(&engine, &cell, 4);
+}
+
+/// A key that may spend so much, ever.
+fn capped(engine: &Engine, cell: &AccountCell, amount: &str) -> Arc<KeyCell> {
+    let spend_cap = Some(SpendCapRecord { amount: amount.into(), period: None });
+    let kind = "read_write".into();
+    let new = NewKey { name: "capped".into(), kind, spend_cap, ..NewKey::default() };
+    wait(engine.create_key(cell.id, new)).unwrap().key
+}
+
+/// What the spend cap of a key counts.
+fn spent(key: &KeyCell, settled: &Settled) -> u64 {
+    let owner = Owner::Key(key.id);
+    let view = settled.views.iter().find(|view| view.owner == owner && view.name == SPEND_CAP);
+    view.unwrap().now.used
+}
+
+/// Settles a call whose answer waits for its charge.
+fn settle_awaited(ticket: Ticket, output: u64) -> Settled {
+    let reported = Some(Usage::NONE.with(Meter::OutputTokens, output));
+    let outcome = Outcome { reported, withheld: true, status: 200, ..Outcome::default() };
+    ticket.settle(&outcome).unwrap()
+}
+
+#[test]
+fn a_charge_whose_answer_is_withheld_counts_for_no_spend_cap_and_no_total() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let engine = boot(dir.path(), START, Some(Arc::clone(&faults)));
+    let cell = account(&engine, "payg", "15");
+    let key = capped(&engine, &cell, "100");
+    call(&engine, &key, 3);
+    // The second is charged beyond its hold, and beyond the wallet: a charge and a debt.
+    let (within, beyond) = (granted(&engine, &key, 5), granted(&engine, &key, 5));
+    faults.fill_next_groups(1);
+    let (within, beyond) = (settle_awaited(within, 4), settle_awaited(beyond, 10));
+    assert!(within.commit.unwrap().wait().is_err());
+    assert!(beyond.commit.unwrap().wait().is_err());
+    assert_eq!(engine.meters().charged(), nano("3"), "what is not stored is not charged");
+    assert_eq!((engine.meters().withheld(), engine.debt_total()), (nano("14"), Nano::ZERO));
+    healed(&engine);
+    engine.write_behind();
+    let settled = settle_awaited(granted(&engine, &key, 1), 1);
+    assert_eq!(spent(&key, &settled), 4_000_000_000);
+    settled.commit.unwrap().wait().unwrap();
+    assert_eq!(engine.meters().charged(), nano("4"));
+    check_balance(&engine, &cell, "11");
+    check_usage(&engine, &cell, 4);
+    engine.close();
+    drop(engine);
+    let engine = boot(dir.path(), START, None);
+    let (cell, key) = (engine.account(cell.id).unwrap(), engine.key(key.id).unwrap());
+    let settled = settle_awaited(granted(&engine, &key, 1), 1);
+    assert_eq!(spent(&key, &settled), 5_000_000_000);
+    settled.commit.unwrap().wait().unwrap();
+    check_balance(&engine, &cell, "10");
+    check_usage(&engine, &cell, 5);
+}
+
+#[test]
+fn after_a_fence_cap_and_usage_are_as_the_ledger_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let engine = boot(dir.path(), START, Some(Arc::clone(&faults)));
+    let cell = account(&engine, "payg", "100");
+    let key = capped(&engine, &cell, "100");
+    call(&engine, &key, 3);
+    let lost: Vec<_> = (0..8).map(|_| granted(&engine, &key, 5)).collect();
+    faults.fail_next_sync();
+    let lost: Vec<_> = lost.into_iter().map(|ticket| settle_awaited(ticket, 5)).collect();
+    for settled in lost {
+        assert!(settled.commit.unwrap().wait().is_err());
+    }
+    assert_eq!((engine.meters().charged(), engine.meters().withheld()), (nano("3"), nano("40")));
+    engine.close();
+    drop(engine);
+    let engine = boot(dir.path(), START, None);
+    let (cell, key) = (engine.account(cell.id).unwrap(), engine.key(key.id).unwrap());
+    check_usage(&engine, &cell, 1);
+    let settled = settle_awaited(granted(&engine, &key, 1), 1);
+    assert_eq!(spent(&key, &settled), 4_000_000_000);
+    settled.commit.unwrap().wait().unwrap();
+    check_balance(&engine, &cell, "96");
+    check_usage(&engine, &cell, 2);
+}
+
+#[test]
+fn an_account_that_is_read_anew_spends_no_faster_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let engine = boot(dir.path(), START, Some(Arc::clone(&faults)));
+    let cell = account(&engine, "payg", "100");
+    let key = key(&engine, &cell);
+    // No snapshot of its wallet yet: it is read from its first entry on.
+    call(&engine, &key, 6);
+    let lost = granted(&engine, &key, 12);
+    faults.fill_next_groups(1);
+    assert!(settle(lost, 12).commit.unwrap().wait().is_err());
+    healed(&engine);
+    engine.write_behind();
+    pass(&engine, 6 * 3_600);
+    assert_eq!(engine.alerts_of(&cell).1.per_hour, Some(nano("3")), "18 in six hours");
+    engine.close();
 }
 
 #[test]
