@@ -62,6 +62,7 @@ impl Engine {
     pub fn sweep(self: &Arc<Self>) {
         let now = self.now();
         let store = self.journal.store();
+        store.usage_ended(now.minus(LATE));
         store.forget(Forget::Windows(now));
         store.forget(Forget::Rollups(Grain::Minute, now.minus(Span::from_secs(2 * 86_400))));
         store.forget(Forget::Rollups(Grain::Hour, now.minus(Span::from_secs(100 * 86_400))));
@@ -184,3 +185,6 @@ fn says_nothing_from(view: &weir_core::admit::LimitView) -> Timestamp {
     let more = view.now.window.micros().saturating_mul(windows);
     view.now.reset_at.plus(Span::from_micros(more))
 }
+
+/// How late nearly all usage is counted at the latest, also where the store refused it at first.
+const LATE: Span = Span::from_secs(600);

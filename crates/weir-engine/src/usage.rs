@@ -9,7 +9,7 @@ use weir_core::id::AccountId;
 use weir_core::limit::Algorithm;
 use weir_core::money::Nano;
 use weir_core::time::{Span, Timestamp};
-use weir_store::usage::{Counters, Grain, Rollup, RollupRange};
+use weir_store::usage::{Apart, Counters, Grain, Rollup, RollupRange};
 
 use crate::change::ChangeError;
 use crate::engine::Engine;
@@ -259,12 +259,20 @@ impl Engine {
                 }
                 None => vec![EVERYBODY],
             };
-            let apart = group_by.iter().any(|dimension| *dimension != Dimension::Account);
+            let by = |dimension| group_by.contains(&dimension);
+            let apart = Apart {
+                key: by(Dimension::Key),
+                route: by(Dimension::Route),
+                class: by(Dimension::Class),
+                model: by(Dimension::Model),
+                status: by(Dimension::Status),
+            };
             let mut series = Series::new(group_by);
             for account in accounts {
                 let range = RollupRange { account, grain, from, to };
-                if apart {
-                    reader.rollups(&range, |row, counters| series.add(account, &row, &counters))?;
+                if apart != Apart::default() {
+                    let add = |row: Rollup<'_>, counters| series.add(account, &row, &counters);
+                    reader.rollups(&range, apart, add)?;
                 } else {
                     reader.usage_totals(&range, |start, counters| {
                         series.add(account, &Rollup { start, ..ALIKE }, &counters);

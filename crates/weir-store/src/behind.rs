@@ -39,6 +39,7 @@ impl Behind {
     pub(crate) fn run(mut self) {
         let mut index = Trust::Kept;
         let mut usage = Trust::Kept;
+        let mut packed = Trust::Kept;
         let mut more = false;
         let mut rounds = 0;
         loop {
@@ -49,6 +50,10 @@ impl Behind {
             if self.health.get() != StoreHealth::Full && self.may_write(asked) {
                 if usage == Trust::Kept {
                     usage = judge("usage", self.flush(stopped));
+                }
+                // A stop does not wait for what any later time can do as well.
+                if usage == Trust::Kept && packed == Trust::Kept && !stopped {
+                    packed = judge("usage, packed", self.usage.pack(&self.pending));
                 }
                 more = false;
                 if index == Trust::Kept {

@@ -17,7 +17,7 @@ use crate::index::WalletSnapshot;
 use crate::op::{Answer, Delivery, DeliveryState, Event, Idempotency, IdempotencyKey};
 use crate::record::{ENTRY_COLUMNS, read_entry, read_id};
 use crate::usage::{
-    Counters, Rollup, RollupRange, read_rollup_accounts, read_rollups, read_totals,
+    Apart, Counters, Rollup, RollupRange, read_rollup_accounts, read_rollups, read_totals,
 };
 
 /// Reads a store. All functions block; a pool of connections is shared by all clones.
@@ -389,7 +389,8 @@ impl Reader {
         Ok(taken.map(Timestamp::from_micros))
     }
 
-    /// Shows roll-ups in order of time.
+    /// Shows roll-ups, told apart by what is asked for at least; one may come in parts, to be
+    /// added up.
     ///
     /// # Errors
     ///
@@ -397,9 +398,10 @@ impl Reader {
     pub fn rollups(
         &self,
         range: &RollupRange,
+        apart: Apart,
         visit: impl FnMut(Rollup<'_>, Counters),
     ) -> Result<(), ReadError> {
-        read_rollups(&*self.pool.take()?, range, visit)
+        read_rollups(&*self.pool.take()?, range, apart, visit)
     }
 
     /// What all calls of one account come to, by interval: a small part of the rows that

@@ -34,7 +34,11 @@ pub(crate) const LEDGER: Schema = Schema {
 pub(crate) const USAGE: Schema = Schema {
     name: "usage database",
     application_id: 0x5745_4955,
-    migrations: &[include_str!("schema/usage_1.sql"), include_str!("schema/usage_2.sql")],
+    migrations: &[
+        include_str!("schema/usage_1.sql"),
+        include_str!("schema/usage_2.sql"),
+        include_str!("schema/usage_3.sql"),
+    ],
     pragmas: "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; \
               PRAGMA temp_store = MEMORY;",
 };

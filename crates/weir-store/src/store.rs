@@ -12,6 +12,7 @@ use rusqlite::config::DbConfig;
 use smallvec::SmallVec;
 use tokio::sync::watch;
 use weir_core::id::{AccountId, EventId, Seq};
+use weir_core::time::Timestamp;
 
 use crate::apply::Kept;
 use crate::backup::{backup, unnamed};
@@ -289,6 +290,12 @@ impl Store {
         applied: Seq,
     ) {
         self.pending.resume(rollups, applied);
+    }
+
+    /// Says that intervals which had ended by then have all their usage, but for what comes late:
+    /// they are packed behind, bit by bit.
+    pub fn usage_ended(&self, by: Timestamp) {
+        self.pending.ended(by);
     }
 
     /// Removes windows or roll-ups that had their time.

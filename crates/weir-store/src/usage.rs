@@ -2,6 +2,10 @@
 
 mod rollup;
 
+mod kinds;
+
+mod pack;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -15,9 +19,11 @@ use crate::index::{number, set_number};
 use crate::record::read_id;
 use crate::schema::USAGE;
 
-pub use self::rollup::{Counters, Grain, LATENCY_BUCKETS, Rollup, RollupKey, RollupRange};
+use self::pack::pack;
+pub(crate) use self::pack::read_rollups;
+pub use self::rollup::{Apart, Counters, Grain, LATENCY_BUCKETS, Rollup, RollupKey, RollupRange};
 use self::rollup::{bounded, forget_rollups, read_key, write_rollups};
-pub(crate) use self::rollup::{read_rollup_accounts, read_rollups, read_totals};
+pub(crate) use self::rollup::{read_rollup_accounts, read_totals};
 
 /// Which limit of whom.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -47,6 +53,8 @@ pub struct WindowState {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     state: Mutex<Changes>,
+    /// Until when intervals are over.
+    ended_by: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +120,10 @@ impl Pending {
         if state.forget.len() < FORGET_MAX {
             state.forget.push(what);
         }
+    }
+
+    pub(crate) fn ended(&self, by: Timestamp) {
+        *self.ended_by.lock() = Some(by);
     }
 
     pub(crate) fn hold(&self) {
@@ -228,6 +240,12 @@ impl UsageDb {
             }
         }
         tx.commit()
+    }
+
+    /// Packs a part of the intervals that are over.
+    pub(crate) fn pack(&mut self, pending: &Pending) -> rusqlite::Result<()> {
+        let ended_by = *pending.ended_by.lock();
+        ended_by.map_or(Ok(()), |ended_by| pack(&mut self.conn, ended_by))
     }
 
     pub(crate) fn applied(&self) -> rusqlite::Result<i64> {

@@ -21,3 +21,4 @@ mod sim;
 mod sound;
 mod support;
 mod trail;
+mod usage;

@@ -60,6 +60,32 @@ pub struct Rollup<'a> {
     pub status: u16,
 }
 
+/// One kind of calls of an interval, and its sums.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Kind {
+    pub(super) key: Option<KeyId>,
+    pub(super) route: Box<str>,
+    pub(super) class: Box<str>,
+    pub(super) model: Box<str>,
+    pub(super) status: u16,
+    pub(super) counters: Counters,
+}
+
+/// What is to be told apart. More may be.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Apart {
+    /// Keys.
+    pub key: bool,
+    /// Routes.
+    pub route: bool,
+    /// Operation classes.
+    pub class: bool,
+    /// Models.
+    pub model: bool,
+    /// Statuses.
+    pub status: bool,
+}
+
 /// The sums of a roll-up. They saturate.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
@@ -117,7 +143,7 @@ impl Counters {
     }
 
     /// In the order of [`SUMS`].
-    fn columns(&self) -> [i64; COLUMNS] {
+    pub(super) fn columns(&self) -> [i64; COLUMNS] {
         let mut columns = [0; COLUMNS];
         let (sums, latency) = columns.split_at_mut(SUMS.len());
         sums.copy_from_slice(&[
@@ -139,7 +165,7 @@ impl Counters {
         columns
     }
 
-    fn of(columns: [i64; COLUMNS]) -> Self {
+    pub(super) fn of(columns: [i64; COLUMNS]) -> Self {
         let [
             requests,
             errors,
@@ -184,13 +210,33 @@ impl Counters {
     }
 }
 
-/// The roll-ups of one account from one time up to another, by time.
-pub(crate) fn read_rollups(
+/// The kinds of calls of an interval that are not packed, so many at most.
+pub(super) fn read_kinds(
+    conn: &Connection,
+    interval: [i64; 3],
+    count_max: usize,
+) -> rusqlite::Result<Vec<Kind>> {
+    let mut statement = conn.prepare_cached(&select(ROLLUP, "start = ?3"))?;
+    let rows = statement.query_map(interval, |row| {
+        Ok(Kind {
+            key: read_key(row.get(3)?).flatten(),
+            route: row.get(4)?,
+            class: row.get(5)?,
+            model: row.get(6)?,
+            status: row.get(7)?,
+            counters: Counters::read(row, ROLLUP.keys.len())?,
+        })
+    })?;
+    rows.take(count_max).collect()
+}
+
+/// The roll-ups of one account from one time up to another that are not packed.
+pub(super) fn read_rows(
     conn: &Connection,
     range: &RollupRange,
     mut visit: impl FnMut(Rollup<'_>, Counters),
 ) -> Result<(), ReadError> {
-    let mut statement = conn.prepare_cached(&select(ROLLUP))?;
+    let mut statement = conn.prepare_cached(&select(ROLLUP, RANGE))?;
     let mut rows = statement.query(range.parameters())?;
     while let Some(row) = rows.next()? {
         visit(read_rollup(row, range)?, Counters::read(row, ROLLUP.keys.len())?);
@@ -204,7 +250,7 @@ pub(crate) fn read_totals(
     range: &RollupRange,
     mut visit: impl FnMut(Timestamp, Counters),
 ) -> Result<(), ReadError> {
-    let mut statement = conn.prepare_cached(&select(TOTAL))?;
+    let mut statement = conn.prepare_cached(&select(TOTAL, RANGE))?;
     let mut rows = statement.query(range.parameters())?;
     while let Some(row) = rows.next()? {
         let start = Timestamp::from_micros(row.get(START)?);
@@ -242,7 +288,7 @@ pub struct RollupRange {
 }
 
 impl RollupRange {
-    fn parameters(&self) -> [i64; 4] {
+    pub(super) fn parameters(&self) -> [i64; 4] {
         [bounded(self.account.0), self.grain.stored(), self.from.micros(), self.to.micros()]
     }
 }
@@ -282,7 +328,7 @@ pub(super) fn forget_rollups(
     grain: Grain,
     before: Timestamp,
 ) -> rusqlite::Result<()> {
-    for sql in [FORGET_ROLLUPS, FORGET_TOTALS] {
+    for sql in [FORGET_ROLLUPS, FORGET_PACKED, FORGET_TOTALS] {
         conn.prepare_cached(sql)?.execute([grain.stored(), before.micros()])?;
     }
     Ok(())
@@ -300,13 +346,10 @@ fn columns(table: Table) -> String {
     keys.chain(sums()).collect::<Vec<_>>().join(", ")
 }
 
-fn select(table: Table) -> String {
-    format!(
-        "SELECT {} FROM {} WHERE account = ?1 AND grain = ?2 AND start >= ?3 AND start < ?4 \
-         ORDER BY start",
-        columns(table),
-        table.name
-    )
+/// The rows of an account and grain of which that holds.
+fn select(table: Table, which: &str) -> String {
+    let (columns, name) = (columns(table), table.name);
+    format!("SELECT {columns} FROM {name} WHERE account = ?1 AND grain = ?2 AND {which}")
 }
 
 /// Sums saturate, so that one absurd count does not stop the writing of all others: SQLite
@@ -373,6 +416,7 @@ const ROLLUP: Table = Table {
 const TOTAL: Table = Table { name: "total", keys: &["account", "grain", "start"] };
 /// Where `start` stands in both.
 const START: usize = 2;
+const RANGE: &str = "start >= ?3 AND start < ?4 ORDER BY start";
 const SUMS: [&str; 13] = [
     "requests",
     "errors",
@@ -388,10 +432,13 @@ const SUMS: [&str; 13] = [
     "response_bytes",
     "charged",
 ];
-const COLUMNS: usize = SUMS.len() + LATENCY_BUCKETS;
+pub(super) const COLUMNS: usize = SUMS.len() + LATENCY_BUCKETS;
 /// Whose they are is told by the totals, of which there are few.
 const FORGET_ROLLUPS: &str = "\
     DELETE FROM rollup WHERE grain = ?1 AND start < ?2
+    AND account IN (SELECT account FROM total WHERE grain = ?1 AND start < ?2)";
+const FORGET_PACKED: &str = "\
+    DELETE FROM packed WHERE grain = ?1 AND start < ?2
     AND account IN (SELECT account FROM total WHERE grain = ?1 AND start < ?2)";
 const FORGET_TOTALS: &str = "DELETE FROM total WHERE grain = ?1 AND start < ?2";
 /// One step through the index for each account, however many rows it has.

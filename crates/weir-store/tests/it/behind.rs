@@ -8,7 +8,7 @@ use weir_core::time::Timestamp;
 use weir_store::index::WalletSnapshot;
 use weir_store::store::Store;
 use weir_store::usage::{
-    Counters, Forget, Grain, Rollup, RollupKey, RollupRange, WindowKey, WindowState,
+    Apart, Counters, Forget, Grain, Rollup, RollupKey, RollupRange, WindowKey, WindowState,
 };
 
 use crate::support::{Books, fill, open, positions};
@@ -133,6 +133,8 @@ fn key(account: u64, start: i64, route: &str) -> RollupKey {
     }
 }
 
+const APART: Apart = Apart { key: true, route: true, class: true, model: true, status: true };
+
 fn rollups(store: &Store, account: u64) -> Vec<(RollupKey, Counters)> {
     let range = RollupRange {
         account: AccountId(account),
@@ -152,7 +154,7 @@ fn rollups(store: &Store, account: u64) -> Vec<(RollupKey, Counters)> {
         ));
         sums.entry(start).or_default().add(&counters);
     };
-    store.reader().rollups(&range, visit).unwrap();
+    store.reader().rollups(&range, APART, visit).unwrap();
     let mut totals = BTreeMap::new();
     let total = |start, counters| assert!(totals.insert(start, counters).is_none());
     store.reader().usage_totals(&range, total).unwrap();

@@ -11,6 +11,7 @@ mod backup;
 mod behind;
 mod commits;
 mod faults;
+mod packed;
 mod recovery;
 mod support;
 mod verify;
