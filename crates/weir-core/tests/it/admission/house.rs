@@ -136,6 +136,10 @@ impl House {
         self.account.settle_limits(grant, &ask, used, now);
     }
 
+    pub(crate) fn unspend(&mut self, grant: &Grant, spent: i64, now: Timestamp) {
+        self.account.unspend(grant, &self.key_limits, Nano::new(spent), now);
+    }
+
     /// Every limit of the account and the key, by name.
     pub(crate) fn all(&self, now: Timestamp) -> BTreeMap<&'static str, LimitView> {
         let of_account = self.account.entitlement.listed().iter().map(|a| (Owner::Account, a));

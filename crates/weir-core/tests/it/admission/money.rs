@@ -74,3 +74,28 @@ fn a_spend_cap_refuses_as_such_and_settles_to_what_was_charged() {
     assert_eq!(house.used("key:spend", secs(1)), 5);
     assert!(house.admit(&paid(95), secs(1)).is_ok());
 }
+
+#[test]
+fn a_call_that_is_not_charged_after_all_counts_for_no_limit_in_money() {
+    let plan = [("ai", per("9/hour")), ("all.tokens", tokens("99/hour"))];
+    let spec = Spec { key: vec![("spend", credits("100/day"))], ..Spec::of(&plan) };
+    let mut house = funded(spec, 1_000);
+    let call = Call { tokens: 20, ..paid(30) };
+    let used = |house: &House, at| {
+        ["ai", "all.tokens", "key:spend"].map(|name| house.used(name, secs(at)))
+    };
+    // Below and above what it was taken for at first.
+    for (nth, charged) in (1..).zip([10, 50]) {
+        let grant = house.admit(&call, secs(0)).unwrap();
+        house.settle(&grant, &call, (7, charged), secs(1));
+        house.unspend(&grant, charged, secs(2));
+        assert_eq!(used(&house, 2), [nth, 7 * nth, 0], "the upstream was called, nothing spent");
+    }
+    // Of a day that is over nothing is taken from the next.
+    let grant = house.admit(&call, secs(86_300)).unwrap();
+    house.settle(&grant, &call, (7, 30), secs(86_300));
+    let next = house.admit(&call, secs(2 * 86_400)).unwrap();
+    house.settle(&next, &call, (7, 30), secs(2 * 86_400));
+    house.unspend(&grant, 30, secs(2 * 86_400));
+    assert_eq!(house.used("key:spend", secs(2 * 86_400)), 30);
+}
