@@ -90,12 +90,7 @@ impl Behind {
     fn compute(&mut self) -> rusqlite::Result<bool> {
         let durable = self.progress.durable.load(Ordering::Acquire);
         self.index.write(&self.snapshots, durable, &self.unsound)?;
-        for _ in 0..STEPS_PER_ROUND {
-            if !self.index.step()? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.index.step()
     }
 }
 
@@ -125,4 +120,3 @@ fn judge(name: &'static str, written: rusqlite::Result<()>) -> Trust {
 /// Below every position.
 const NONE: i64 = -1;
 const INTERVAL: Duration = Duration::from_millis(500);
-const STEPS_PER_ROUND: usize = 10;

@@ -239,6 +239,7 @@ fn belongs(index: &Connection, ledger: &Connection) -> rusqlite::Result<bool> {
     Ok((known.is_empty() || known == identity(ledger)?) && reaches <= last_seq(ledger)?)
 }
 
-/// Few enough that a step is short, many enough that neighbours share pages.
-const STEP_ENTRIES: i64 = 20_000;
+/// Few enough that a step takes less than a second, many enough that the entries of an account
+/// share pages: each page that a step touches is written once for it.
+const STEP_ENTRIES: i64 = 200_000;
 const WAITING_MAX: usize = 4;
