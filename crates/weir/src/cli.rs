@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::admin::{
-    account, backup, boost, config, context, explain, export, import, increase, key, limits, tail,
+    account, backup, boost, config, context, explain, export, import, increase, key, limits, tail, top,
     usage, wallet, webhook,
 };
 use crate::command::{check, demo, demo_upstream, doctor, init, ledger, restore, serve};
@@ -49,7 +49,7 @@ enum Command {
     /// Print calls as they end.
     Tail(tail::TailArgs),
     /// Show what is going on, each second.
-    Top(tail::TopArgs),
+    Top(top::TopArgs),
     /// Raise a limit for a while.
     Boost(boost::BoostArgs),
     /// Decide customers' requests for higher limits.
@@ -96,8 +96,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Export(args) => export::run(&args),
-        Command::Tail(args) => tail::run_tail(&args),
-        Command::Top(args) => tail::run_top(&args),
+        Command::Tail(args) => tail::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
         Command::Webhook(args) => webhook::run(&args),

@@ -4,6 +4,8 @@
 
 mod no_core;
 
+mod terminal;
+
 #[cfg(feature = "otlp")]
 mod otlp;
 
@@ -35,6 +37,8 @@ mod command;
 mod context;
 
 mod client;
+mod sheet;
+
 mod print;
 
 mod admin;

@@ -12,6 +12,7 @@ pub(crate) mod increase;
 pub(crate) mod key;
 pub(crate) mod limits;
 pub(crate) mod tail;
+pub(crate) mod top;
 pub(crate) mod usage;
 pub(crate) mod wallet;
 pub(crate) mod webhook;
