@@ -32,11 +32,15 @@ mod sockets;
 
 mod node;
 
+mod books;
+
 mod command;
 
 mod context;
 
 mod client;
+mod input;
+mod pattern;
 mod sheet;
 
 mod print;
@@ -45,6 +49,8 @@ mod admin;
 
 mod cli;
 
+#[cfg(test)]
+mod reach;
 #[cfg(test)]
 mod reference;
 

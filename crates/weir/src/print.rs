@@ -65,6 +65,7 @@ pub(crate) fn cell(value: Option<&Value>) -> String {
         None | Some(Value::Null) => NONE.to_owned(),
         Some(Value::String(text)) if text.is_empty() => NONE.to_owned(),
         Some(Value::String(text)) => to_the_second(text).unwrap_or_else(|| harmless(text)),
+        Some(Value::Array(items)) if items.is_empty() => NONE.to_owned(),
         Some(Value::Array(items)) if items.iter().all(|item| !item.is_object()) => {
             items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(", ")
         }
@@ -98,6 +99,7 @@ mod tests {
         assert_eq!(cell(Some(&grant)), "category paid, remaining 5.00");
         assert_eq!(cell(Some(&json!({}))), "{}");
         assert_eq!(cell(Some(&json!(["a", 1]))), "a, 1");
+        assert_eq!(cell(Some(&json!([]))), "-");
         assert_eq!(cell(None), "-");
     }
 
