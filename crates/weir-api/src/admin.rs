@@ -9,6 +9,7 @@ mod explain;
 mod holds;
 mod increases;
 mod keys;
+mod ledger;
 mod operations;
 mod operators;
 mod payments;
@@ -103,6 +104,7 @@ fn routes() -> OpenApiRouter<App> {
             .routes(routes!(config::reload))
             .routes(routes!(explain::explain))
             .routes(routes!(calls::watch))
+            .routes(routes!(ledger::verify))
             .routes(routes!(backup::backup)),
     );
     document::complete(router.get_openapi_mut());

@@ -17,6 +17,8 @@ mod problem;
 
 mod answer;
 mod once;
+mod unique;
+
 mod request;
 pub mod table;
 

@@ -22,7 +22,7 @@ pub(crate) fn is_repeatable(path: &str) -> bool {
 /// What only an owner may ask: a backup holds the secrets of webhooks.
 const OWNERS: [&str; 2] = ["/admin/v1/config/reload", "/admin/v1/backup"];
 /// What is asked by POST but changes nothing.
-const LOOKS: [&str; 2] = ["/admin/v1/config/diff", "/admin/v1/explain"];
+const LOOKS: [&str; 3] = ["/admin/v1/config/diff", "/admin/v1/explain", "/admin/v1/ledger/verify"];
 /// A backup changes nothing, and its answer is as large as the store; payment events are taken once
 /// by their own ids, and whoever sends one is not known before its signature is checked.
 const UNREPEATED: [&str; 2] = ["/admin/v1/backup", "/admin/v1/payments/stripe"];

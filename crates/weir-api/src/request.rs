@@ -14,6 +14,7 @@ use weir_wire::error::Code;
 
 use crate::problem::{Problem, sentence};
 use crate::settings::App;
+use crate::unique::Unique;
 
 /// A JSON body. Members that the type does not know are refused by name.
 #[derive(Debug)]
@@ -98,14 +99,17 @@ pub(crate) async fn read_value(request: Request) -> Result<serde_json::Value, Pr
     serde_json::from_slice(&bytes).map_err(|why| unreadable(&why.to_string()))
 }
 
-/// Reads the body of a request whose type is JSON.
+/// Reads the body of a request whose type is JSON, and refuses one that says something twice: the
+/// readers of maps would take the last.
 async fn read_json(request: Request) -> Result<bytes::Bytes, Problem> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     if !kind.is_some_and(is_json) {
         let detail = "The body must be JSON, with `Content-Type: application/json`.";
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    read_body(request).await
+    let bytes = read_body(request).await?;
+    serde_json::from_slice::<Unique>(&bytes).map_err(|why| unreadable(&why.to_string()))?;
+    Ok(bytes)
 }
 
 /// Reads a body in full.

@@ -47,7 +47,7 @@ impl Format {
     }
 
     /// Rows as an answer. A column is a JSON pointer (RFC 6901) into a row, under its heading.
-    pub(crate) fn answer(self, columns: &[(&str, String)], rows: &[Value]) -> Response {
+    pub(crate) fn answer(self, columns: &[(String, String)], rows: &[Value]) -> Response {
         let (kind, text) = match self {
             Self::Json | Self::Jsonl => {
                 ("application/jsonl", rows.iter().map(|row| format!("{row}\n")).collect())
@@ -71,8 +71,8 @@ pub fn cell(value: Option<&Value>) -> String {
     text
 }
 
-fn csv(columns: &[(&str, String)], rows: &[Value]) -> String {
-    let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+fn csv(columns: &[(String, String)], rows: &[Value]) -> String {
+    let headings: Vec<&str> = columns.iter().map(|(heading, _)| &**heading).collect();
     let mut text = headings.join(",");
     text.push('\n');
     for row in rows {

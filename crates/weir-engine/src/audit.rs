@@ -1,4 +1,4 @@
-//! Proving the books of a store offline.
+//! Proving the books of a store, whether it is in use or not.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use weir_core::wallet::Wallet;
 use weir_store::index::WalletSnapshot;
 use weir_store::verify::{Report, VerifyError, verify_with};
 
+use crate::engine::Engine;
 use crate::snapshot::WalletRow;
 
 /// Recomputes every invariant of the ledger in a folder from its entries, and compares the wallet
@@ -16,6 +17,17 @@ use crate::snapshot::WalletRow;
 /// [`VerifyError`]: the first thing that does not hold.
 pub fn verify(folder: &Path) -> Result<Report, VerifyError> {
     verify_with(folder, Some(&mut agrees))
+}
+
+impl Engine {
+    /// Recomputes every invariant of the ledger while it is written, as of one moment. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`]: the first thing that does not hold.
+    pub fn verify_ledger(&self) -> Result<Report, VerifyError> {
+        verify(self.journal.store().folder())
+    }
 }
 
 fn agrees(snapshot: &WalletSnapshot, wallet: &Wallet) -> bool {

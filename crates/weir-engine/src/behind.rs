@@ -9,7 +9,7 @@ use weir_core::time::{Span, Timestamp};
 use weir_core::window::Window;
 use weir_store::index::WalletSnapshot;
 use weir_store::op::{Checkpoint, Op, Sweep, Urgency};
-use weir_store::usage::{Forget, Grain, WindowKey, WindowState};
+use weir_store::usage::{Forget, WindowKey, WindowState};
 
 use crate::cell::{AccountCell, Live};
 use crate::counted;
@@ -64,8 +64,7 @@ impl Engine {
         let store = self.journal.store();
         store.usage_ended(now.minus(LATE));
         store.forget(Forget::Windows(now));
-        store.forget(Forget::Rollups(Grain::Minute, now.minus(Span::from_secs(2 * 86_400))));
-        store.forget(Forget::Rollups(Grain::Hour, now.minus(Span::from_secs(100 * 86_400))));
+        self.usage_kept().forgotten(now).for_each(|what| store.forget(what));
         let month_ago = now.minus(Span::from_secs(30 * 86_400));
         let sweep = Sweep {
             now,

@@ -182,7 +182,10 @@ impl Engine {
             let mut names: Vec<_> = listed.iter().map(|applied| applied.limit.name).collect();
             names.dedup();
             let all = "a class or `*` can be multiplied";
-            let why = format!("there is no such limit; there are: {} ({all})", names.join(", "));
+            let why = match &*names {
+                [] => format!("no limit of its own applies to the account; {all}"),
+                names => format!("there is no such limit; there are: {} ({all})", names.join(", ")),
+            };
             return Err(ChangeError::invalid("limit", why));
         }
         Ok(())

@@ -27,6 +27,7 @@ use crate::journal::Journal;
 use crate::meters::Meters;
 use crate::open_hold::OpenHolds;
 use crate::operator::AdminKeys;
+use crate::retention::UsageRetention;
 use crate::running::RunningCalls;
 use crate::secret::{SecretDigest, is_surely_wrong};
 use crate::tally::Tallies;
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(crate) settings: EngineSettings,
     /// How long changes stay in the audit log.
     pub(crate) audit_kept_us: AtomicI64,
+    usage_kept: Mutex<UsageRetention>,
     pub(crate) policy: ArcSwap<Policy>,
     /// The present policy, and earlier ones until what their calls counted is written.
     pub(crate) policies: Mutex<BTreeMap<PolicyNumber, Arc<Policy>>>,
@@ -115,6 +117,7 @@ impl Engine {
             started_at,
             settings,
             audit_kept_us: AtomicI64::new(AUDIT_KEPT.micros()),
+            usage_kept: Mutex::default(),
             policies: Mutex::new(BTreeMap::from([(number, Arc::clone(&policy))])),
             policy: ArcSwap::new(policy),
             names: Mutex::new(names),
@@ -206,6 +209,16 @@ impl Engine {
     /// How many keys that do not exist an address may send per minute before it is told to wait.
     pub fn allow_failed_keys(&self, per_minute: u32) {
         self.guard.allow(per_minute);
+    }
+
+    /// How long usage is kept from now on.
+    pub fn keep_usage(&self, retention: UsageRetention) {
+        *self.usage_kept.lock() = retention;
+    }
+
+    /// How long usage is kept.
+    pub fn usage_kept(&self) -> UsageRetention {
+        *self.usage_kept.lock()
     }
 
     /// The account of that id.

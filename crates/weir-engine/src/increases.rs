@@ -309,7 +309,10 @@ impl Engine {
             return Ok(applied.limit.rule.clone());
         }
         let names: Vec<_> = listed.iter().map(|applied| applied.limit.name).collect();
-        let why = format!("there is no such limit; there are: {}", names.join(", "));
+        let why = match &*names {
+            [] => "nothing limits the account".to_owned(),
+            names => format!("there is no such limit; there are: {}", names.join(", ")),
+        };
         Err(ChangeError::invalid("limit", why))
     }
 }

@@ -15,6 +15,7 @@ pub mod zone;
 
 pub mod own;
 pub mod record;
+pub mod retention;
 
 pub mod tally;
 

@@ -13,16 +13,17 @@ use weir_store::usage::{Apart, Counters, Grain, Rollup, RollupRange};
 
 use crate::change::ChangeError;
 use crate::engine::Engine;
+use crate::retention::UsageRetention;
 use crate::tally::{EVERYBODY, latency_bound_ms};
 
 /// The length of the intervals of a series.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Interval {
-    /// Kept for two days.
+    /// Sixty seconds.
     Minute,
-    /// Kept for a hundred days.
+    /// Sixty minutes.
     Hour,
-    /// Kept for good.
+    /// Twenty-four hours.
     Day,
 }
 
@@ -83,13 +84,15 @@ impl Interval {
         }
     }
 
-    /// The longest time that one question may cover: what is kept, by days for ten years.
-    pub const fn reach(self) -> Span {
-        match self {
-            Self::Minute => Span::from_secs(2 * 86_400),
-            Self::Hour => Span::from_secs(100 * 86_400),
-            Self::Day => Span::from_secs(3_660 * 86_400),
-        }
+    /// The longest time that one question may cover: what is kept, within reason.
+    pub fn reach(self, kept: &UsageRetention) -> Span {
+        let (kept, days_max) = match self {
+            Self::Minute => (kept.minute, 14),
+            Self::Hour => (kept.hour, 400),
+            Self::Day => (kept.day, 3_660),
+        };
+        let most = Span::from_secs(days_max * 86_400);
+        kept.map_or(most, |kept| kept.min(most))
     }
 
     /// The beginning of the interval that holds a time.
@@ -207,6 +210,14 @@ impl UsageSums {
         self.0.charged
     }
 
+    /// Calls by latency, the quickest first: up to how many milliseconds, and how many of them. The
+    /// last have no upper bound. What is counted again from the ledger after a crash has no latency.
+    pub fn latencies(&self) -> impl Iterator<Item = (Option<u64>, u64)> + use<> {
+        let last = self.0.latency.len() - 1;
+        let bound = move |bucket| (bucket < last).then(|| latency_bound_ms(bucket));
+        self.0.latency.into_iter().enumerate().map(move |(at, calls)| (bound(at), count(calls)))
+    }
+
     /// Below which latency in milliseconds that many percent of the calls stay, read off the
     /// histogram and spread evenly within a bucket; `None` without calls.
     pub fn latency_ms(&self, percent: u64) -> Option<u64> {
@@ -245,9 +256,14 @@ impl Engine {
         if from >= to {
             return Err(ChangeError::invalid("from", "it must lie before `to`"));
         }
-        if to.since(from) > interval.reach() {
-            let days = interval.reach().micros() / Interval::Day.length().micros();
-            let why = format!("with this interval at most {days} days can be shown");
+        let reach = interval.reach(&self.usage_kept());
+        if to.since(from) > reach {
+            let hours = reach.micros() / Interval::Hour.length().micros();
+            let most = match hours % 24 {
+                0 => format!("{} days", hours / 24),
+                _ => format!("{hours} hours"),
+            };
+            let why = format!("with this interval at most {most} can be shown at once");
             return Err(ChangeError::invalid("from", why));
         }
         let (from, grain) = (interval.start(from), interval.grain());

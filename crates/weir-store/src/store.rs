@@ -217,6 +217,11 @@ impl Store {
         })
     }
 
+    /// Where the store is.
+    pub fn folder(&self) -> &Path {
+        self.folder.files().folder()
+    }
+
     /// Whether the store takes commits.
     pub fn health(&self) -> StoreHealth {
         self.health.get()

@@ -32,6 +32,17 @@ pub struct Report {
     pub balance: i128,
 }
 
+impl Report {
+    /// The sum of all balances as decimal text; it may be more than one wallet can hold.
+    pub fn balance_text(&self) -> String {
+        let nano = self.balance.unsigned_abs();
+        let sign = if self.balance < 0 { "-" } else { "" };
+        let fraction = format!("{:09}", nano % NANO);
+        let fraction = fraction.trim_end_matches('0');
+        format!("{sign}{}.{fraction:0<2}", nano / NANO)
+    }
+}
+
 /// Why a ledger did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -62,6 +73,16 @@ pub enum VerifyError {
         /// As of which entry.
         as_of: Seq,
     },
+}
+
+impl VerifyError {
+    /// Whether the books are wrong, rather than not to be read.
+    pub fn is_violation(&self) -> bool {
+        match self {
+            Self::Open(_) | Self::Read(_) => false,
+            Self::Database(_) | Self::Entry { .. } | Self::Snapshot { .. } => true,
+        }
+    }
 }
 
 /// The rule that an entry breaks.
@@ -260,4 +281,19 @@ impl<'a, 'b> Audit<'a, 'b> {
 fn has_credit(wallet: &Wallet, entry: &Entry) -> bool {
     let state = wallet.state(entry.seq);
     state.grants.iter().any(|grant| grant.terms.expires_at.is_none_or(|end| end > entry.at))
+}
+
+const NANO: u128 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::Report;
+
+    #[test]
+    fn sums_beyond_one_wallet_are_written_out() {
+        let text = |balance| Report { balance, ..Report::default() }.balance_text();
+        assert_eq!(text(0), "0.00");
+        assert_eq!(text(-1_500_000_000), "-1.50");
+        assert_eq!(text(i128::from(i64::MAX) * 10 + 1), "92233720368.547758071");
+    }
 }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::admin::{
-    account, backup, boost, config, context, explain, export, import, increase, key, limits, tail,
-    usage, wallet, webhook,
+    account, admin_key, audit, backup, boost, config, context, events, explain, export, hold,
+    import, increase, key, ledger, limits, tail, top, usage, usage_event, wallet, webhook,
 };
-use crate::command::{check, demo, demo_upstream, doctor, init, ledger, restore, serve};
+use crate::command::{check, demo, demo_upstream, doctor, init, restore, serve};
 use crate::no_core;
 
 /// Usage control for AI APIs: tiered rate limits and a prepaid wallet in front of any REST upstream.
@@ -36,8 +36,12 @@ enum Command {
     Account(account::AccountArgs),
     /// Make, list, rotate and withdraw keys.
     Key(key::KeyArgs),
-    /// Look at wallets, top them up, adjust them.
+    /// Look at wallets, top them up, adjust them, take charges back; monthly statements.
     Wallet(wallet::WalletArgs),
+    /// Reserve credit for work that ends later, and charge what it cost.
+    Hold(hold::HoldArgs),
+    /// Charge usage that was metered elsewhere.
+    UsageEvent(usage_event::UsageEventArgs),
     /// Show where the limits of an account stand.
     Limits(limits::LimitsArgs),
     /// Say what would become of a call, and why; nothing is changed.
@@ -49,13 +53,19 @@ enum Command {
     /// Print calls as they end.
     Tail(tail::TailArgs),
     /// Show what is going on, each second.
-    Top(tail::TopArgs),
+    Top(top::TopArgs),
     /// Raise a limit for a while.
     Boost(boost::BoostArgs),
     /// Decide customers' requests for higher limits.
     Increase(increase::IncreaseArgs),
     /// Make, show, change and try webhooks; listen to events.
     Webhook(webhook::WebhookArgs),
+    /// Show what happened: the events of the last 30 days.
+    Events(events::EventsArgs),
+    /// Show who changed what.
+    Audit(audit::AuditArgs),
+    /// Make, list and withdraw keys of the admin API for your own people.
+    AdminKey(admin_key::AdminKeyArgs),
     /// Write the whole store of a running server into one file.
     Backup(backup::BackupArgs),
     /// Make a store from a backup, and prove its books.
@@ -64,8 +74,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Keep servers by name, so that address and key need not be said each time.
     Context(context::ContextArgs),
-    /// Prove the books of a store.
-    Ledger(ledger::Args),
+    /// Prove the books of a running server, or of a store.
+    Ledger(ledger::LedgerArgs),
     /// Show the configuration in force, what another would change, or the schema; reload.
     Config(config::ConfigArgs),
     /// Print the completions of a shell.
@@ -92,15 +102,20 @@ pub(crate) fn main() -> ExitCode {
         Command::Account(args) => account::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Wallet(args) => wallet::run(&args),
+        Command::Hold(args) => hold::run(&args),
+        Command::UsageEvent(args) => usage_event::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::Export(args) => export::run(&args),
-        Command::Tail(args) => tail::run_tail(&args),
-        Command::Top(args) => tail::run_top(&args),
+        Command::Tail(args) => tail::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Boost(args) => boost::run(&args),
         Command::Increase(args) => increase::run(&args),
         Command::Webhook(args) => webhook::run(&args),
+        Command::Events(args) => events::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::AdminKey(args) => admin_key::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Import(args) => import::run(&args),

@@ -1,13 +1,15 @@
 //! The admin API as the command line calls it.
 
 use std::io::{BufReader, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::Serialize;
 use serde_json::Value;
-use ureq::http::Response;
+use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::context::Contexts;
@@ -16,7 +18,14 @@ use crate::context::Contexts;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
     /// Where the admin API is; without it that of the context, else http://127.0.0.1:8081.
-    #[arg(long, global = true, env = "WEIR_ADMIN_URL", value_name = "URL", help_heading = SERVER)]
+    #[arg(
+        long,
+        global = true,
+        env = "WEIR_ADMIN_URL",
+        value_name = "URL",
+        value_parser = admin_url,
+        help_heading = SERVER
+    )]
     admin_url: Option<String>,
     /// The file that holds the admin key; without it the key is read from WEIR_ADMIN_KEY.
     #[arg(long, global = true, value_name = "FILE", help_heading = SERVER)]
@@ -57,6 +66,13 @@ pub(crate) struct Client {
 #[error("{message}")]
 pub(crate) struct RefusedByServer {
     message: String,
+}
+
+impl RefusedByServer {
+    /// A refusal in these words.
+    pub(crate) fn new(message: String) -> Self {
+        Self { message }
+    }
 }
 
 impl Target {
@@ -120,8 +136,19 @@ impl Client {
     /// # Errors
     ///
     /// [`RefusedByServer`], or what is in the way of an answer.
-    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+        let body = serde_json::to_string(body)?;
         let call = self.agent.post(self.url(path)).header("authorization", &self.authorization);
+        self.answer(call.content_type("application/json").send(body))
+    }
+
+    /// POSTs to a path below `/admin/v1/` and takes any time for the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer.
+    pub(crate) fn post_patiently(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let call = patient().post(self.url(path)).header("authorization", &self.authorization);
         self.answer(call.content_type("application/json").send(body.to_string()))
     }
 
@@ -228,22 +255,58 @@ impl Client {
     /// As [`Self::read`].
     pub(crate) fn list(&self, path: &str, most: usize) -> anyhow::Result<Vec<Value>> {
         let mut rows = Vec::new();
-        let mut cursor: Option<String> = None;
+        let mut cursor = None;
         while rows.len() < most {
-            let joint = if path.contains('?') { '&' } else { '?' };
-            let page = (most - rows.len()).min(PAGE_MAX);
-            let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-            let mut answer = self.read(&format!("{path}{joint}limit={page}{after}"))?;
-            match answer.get_mut("data").map(Value::take) {
-                Some(Value::Array(data)) => rows.extend(data),
-                _ => anyhow::bail!("the server's answer is no list"),
-            }
-            cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+            let (page, next) = self.page(path, (most - rows.len()).min(PAGE_MAX), cursor)?;
+            rows.extend(page);
+            cursor = next;
             if cursor.is_none() {
                 break;
             }
         }
         Ok(rows)
+    }
+
+    /// Shows `visit` every row of a list, page after page, until it has seen enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], and what `visit` fails with.
+    pub(crate) fn each(
+        &self,
+        path: &str,
+        mut visit: impl FnMut(Value) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<()> {
+        let mut cursor = None;
+        loop {
+            let (page, next) = self.page(path, PAGE_MAX, cursor)?;
+            for row in page {
+                if visit(row)?.is_break() {
+                    return Ok(());
+                }
+            }
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A page of a list, and where the next one begins.
+    fn page(
+        &self,
+        path: &str,
+        limit: usize,
+        cursor: Option<String>,
+    ) -> anyhow::Result<(Vec<Value>, Option<String>)> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let mut answer = self.read(&format!("{path}{joint}limit={limit}{after}"))?;
+        let next = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        match answer.get_mut("data").map(Value::take) {
+            Some(Value::Array(data)) => Ok((data, next)),
+            _ => anyhow::bail!("the server's answer is no list"),
+        }
     }
 
     /// The id of an account that is named by its id or by the operator's own.
@@ -258,8 +321,11 @@ impl Client {
         let found = self.list(&format!("accounts?external_id={}", escape(named)), 1)?;
         let id = found.first().and_then(|account| account.get("id")).and_then(Value::as_str);
         id.map(str::to_owned).ok_or_else(|| {
-            let message = format!("there is no account with the id or external id `{named}`");
-            RefusedByServer { message }.into()
+            RefusedByServer::new(format!(
+                "there is no account with the id or external id `{named}`\n  weir account list \
+                 shows them all"
+            ))
+            .into()
         })
     }
 
@@ -285,7 +351,11 @@ impl Client {
         let code = body.pointer("/error/code").and_then(Value::as_str).unwrap_or("no code");
         // Of these the detail says more than what can be said of the code.
         let help = word("help").filter(|_| !matches!(code, "invalid_request" | "conflict"));
-        let help = help.map(|help| format!("\n  {help}")).unwrap_or_default();
+        let mut help = help.map(|help| format!("\n  {help}")).unwrap_or_default();
+        if status == StatusCode::UNAUTHORIZED {
+            let asked = "is it the admin_listen of the server that the key is for?";
+            help.push_str(&format!("\n  {} was asked: {asked}", self.base));
+        }
         let message = format!("{detail} ({}, {code}){help}", status.as_u16());
         Err(RefusedByServer { message }.into())
     }
@@ -308,6 +378,35 @@ pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode>
             None => Err(error),
         },
     }
+}
+
+/// An address of an admin API, without a slash at its end.
+///
+/// # Errors
+///
+/// How it must be written.
+pub(crate) fn admin_url(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<ureq::http::Uri>().ok().filter(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && url.query().is_none()
+    });
+    match parsed {
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
+        None => Err("it must be like http://127.0.0.1:8081".to_owned()),
+    }
+}
+
+/// A path with those members of a query that are said.
+pub(crate) fn query(path: &str, members: &[(&str, Option<&str>)]) -> String {
+    let mut whole = path.to_owned();
+    for (name, value) in members {
+        if let Some(value) = value {
+            let joint = if whole.contains('?') { '&' } else { '?' };
+            whole.push_str(&format!("{joint}{name}={}", escape(value)));
+        }
+    }
+    whole
 }
 
 /// A value in a query string.

@@ -64,6 +64,7 @@ fn settings(present: &Kept, other: &Kept) -> Vec<&'static str> {
         ("server.trusted_proxies", one.trusted_proxies != two.trusted_proxies),
         ("server.max_body", one.max_body_bytes != two.max_body_bytes),
         ("store.audit_retention", present.store.audit_retention != other.store.audit_retention),
+        ("store.usage_retention", present.store.usage_retention != other.store.usage_retention),
         ("billing.top_up_url", present.billing.top_up_url != other.billing.top_up_url),
         ("auth.headers", present.auth.headers != other.auth.headers),
         (

@@ -4,6 +4,8 @@
 
 mod no_core;
 
+mod terminal;
+
 #[cfg(feature = "otlp")]
 mod otlp;
 
@@ -30,17 +32,25 @@ mod sockets;
 
 mod node;
 
+mod books;
+
 mod command;
 
 mod context;
 
 mod client;
+mod input;
+mod pattern;
+mod sheet;
+
 mod print;
 
 mod admin;
 
 mod cli;
 
+#[cfg(test)]
+mod reach;
 #[cfg(test)]
 mod reference;
 

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
+
+use crate::sheet::{NONE, sheet, wrapped};
+use crate::terminal::{harmless, width};
 
 /// A column: its heading, and where its value stands in a row (a JSON pointer).
 pub(crate) type Column = (&'static str, &'static str);
@@ -24,41 +26,7 @@ pub(crate) fn rows(rows: &[Value], columns: &[Column], json: bool) -> io::Result
     let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
     let cells = |row: &Value| columns.iter().map(|(_, place)| cell(row.pointer(place))).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    sheet(&headings, rows, &mut out)
-}
-
-/// Writes rows under headings; columns of numbers stand to the right.
-///
-/// # Errors
-///
-/// When the writer is gone.
-pub(crate) fn sheet(
-    headings: &[&str],
-    rows: Vec<Vec<String>>,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let is_number = |text: &String| text.parse::<f64>().is_ok();
-    let numbers: Vec<bool> = (0..headings.len())
-        .map(|column| {
-            let mut cells = rows.iter().filter_map(|row| row.get(column));
-            cells.clone().any(is_number)
-                && cells.all(|cell| is_number(cell) || matches!(cell.as_str(), "-" | "unlimited"))
-        })
-        .collect();
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
-    table.add_rows(rows);
-    for (column, is_number) in table.column_iter_mut().zip(numbers) {
-        column.set_padding((0, 2));
-        if is_number {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
+    sheet(&headings, rows, width(&io::stdout()), &mut out)
 }
 
 /// Prints one resource, a line for each member, or as JSON.
@@ -71,8 +39,11 @@ pub(crate) fn one(resource: &Value, json: bool) -> io::Result<()> {
     let Some(members) = resource.as_object().filter(|_| !json) else {
         return writeln!(out, "{resource:#}");
     };
-    let width = members.keys().map(String::len).max().unwrap_or(0);
-    for (name, value) in members {
+    let labels = members.keys().map(String::len).max().unwrap_or(0);
+    let room = width(&io::stdout());
+    // What it is called comes first.
+    let (ids, others): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| *name == "id");
+    for (name, value) in ids.into_iter().chain(others) {
         let parts = match value {
             Value::Null => continue,
             // A list of objects: a line for each.
@@ -81,17 +52,20 @@ pub(crate) fn one(resource: &Value, json: bool) -> io::Result<()> {
         };
         for (place, part) in parts.iter().enumerate() {
             let label = if place == 0 { name } else { "" };
-            writeln!(out, "{label:width$}  {}", cell(Some(part)))?;
+            let told = wrapped(&cell(Some(part)), labels + 2, labels + 2, room);
+            writeln!(out, "{label:labels$}  {told}")?;
         }
     }
     Ok(())
 }
 
-fn cell(value: Option<&Value>) -> String {
+/// One value as people read it; `-` where there is none.
+pub(crate) fn cell(value: Option<&Value>) -> String {
     match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(Value::String(text)) => to_the_second(text).unwrap_or_else(|| text.clone()),
+        None | Some(Value::Null) => NONE.to_owned(),
+        Some(Value::String(text)) if text.is_empty() => NONE.to_owned(),
+        Some(Value::String(text)) => to_the_second(text).unwrap_or_else(|| harmless(text)),
+        Some(Value::Array(items)) if items.is_empty() => NONE.to_owned(),
         Some(Value::Array(items)) if items.iter().all(|item| !item.is_object()) => {
             items.iter().map(|item| cell(Some(item))).collect::<Vec<_>>().join(", ")
         }
@@ -125,6 +99,7 @@ mod tests {
         assert_eq!(cell(Some(&grant)), "category paid, remaining 5.00");
         assert_eq!(cell(Some(&json!({}))), "{}");
         assert_eq!(cell(Some(&json!(["a", 1]))), "a, 1");
+        assert_eq!(cell(Some(&json!([]))), "-");
         assert_eq!(cell(None), "-");
     }
 
@@ -138,15 +113,5 @@ mod tests {
         ] {
             assert_eq!(cell(Some(&json!(text))), shown);
         }
-    }
-
-    #[test]
-    fn numbers_stand_to_the_right_and_no_line_begins_or_ends_with_a_space() {
-        let rows = [["read", "5", "-"], ["ai", "1000", "0.50"]];
-        let rows = rows.map(|row| row.map(str::to_owned).to_vec()).to_vec();
-        let mut out = Vec::new();
-        sheet(&["name", "used", "charged"], rows, &mut out).unwrap();
-        let expected = "NAME  USED  CHARGED\nread     5        -\nai    1000     0.50\n";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

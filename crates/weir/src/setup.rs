@@ -66,6 +66,7 @@ impl Kept {
         engine.allow_failed_keys(self.auth.failed_keys_per_minute);
         let micros = i64::try_from(self.store.audit_retention.as_micros()).unwrap_or(i64::MAX);
         engine.keep_audit(Span::from_micros(micros));
+        engine.keep_usage(self.store.usage_retention);
     }
 
     fn links(&self) -> Links {

@@ -1,14 +1,13 @@
 //! Logs: to standard error, by `RUST_LOG`, as JSON where `WEIR_LOG=json` asks for it. Spans: by
 //! OTLP, where that is built in and the environment names a collector.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 #[cfg(feature = "otlp")]
 use crate::otlp;
+use crate::terminal::has_colour;
 
 /// What must live as long as there is something to tell.
 #[must_use = "spans that are not sent yet are sent when it goes"]
@@ -24,7 +23,7 @@ pub(crate) struct Telling {
 /// The environment names a collector that nothing can be sent to.
 pub(crate) fn start() -> anyhow::Result<Telling> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = has_colour(&std::io::stderr());
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
     let json = std::env::var("WEIR_LOG").is_ok_and(|form| form == "json");
     let logs = if json { logs.json().boxed() } else { logs.boxed() };

@@ -74,6 +74,6 @@ pub(crate) async fn answered(
             answer.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
             Ok(answer)
         }
-        format => Ok(format.answer(&columns(&wanted), &usage.rows()?)),
+        format => Ok(format.answer(&columns(&wanted, query.histogram), &usage.rows()?)),
     }
 }

@@ -24,12 +24,17 @@ pub(crate) struct UsageQuery {
     /// Up to this time; now if left out.
     #[param(format = DateTime)]
     pub(crate) to: Option<String>,
-    /// `minute` (kept for 2 days), `hour` (100 days; what is taken if left out) or `day`.
+    /// `minute` (kept for 2 days unless configured), `hour` (100 days; what is taken if left out) or
+    /// `day` (for good).
     #[param(inline)]
     pub(crate) interval: Option<IntervalShape>,
     /// Any of `account`, `key`, `route`, `class`, `model`, `status`, with commas between them; over
     /// all accounts `key` only beside `account`.
     pub(crate) group_by: Option<String>,
+    /// Whether everything that is counted tells its calls by latency, too.
+    #[serde(default)]
+    #[param(default = false)]
+    pub(crate) histogram: bool,
     /// How it is written; what `Accept` says if left out.
     #[param(inline)]
     pub(crate) format: Option<Format>,
@@ -119,6 +124,22 @@ pub(crate) struct SumsShape {
     /// 99 of 100 calls took no longer than this; `null` without calls.
     #[schema(required = true)]
     latency_p99_ms: Option<u64>,
+    /// Calls by latency, the quickest first, where `histogram` asks for it. Together they are
+    /// `requests`, less what was counted from the ledger alone after a crash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    latency_histogram: Option<Vec<LatencyShape>>,
+}
+
+/// Calls of about the same latency.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LatencyBucket)]
+pub(crate) struct LatencyShape {
+    /// They took no longer than this, and longer than the ones before; `null`: however long.
+    #[schema(required = true)]
+    up_to_ms: Option<u64>,
+    /// How many.
+    requests: u64,
 }
 
 impl UsageQuery {
@@ -167,16 +188,20 @@ impl UsageQuery {
         for row in rows {
             totals.add(&row.sums);
         }
+        let shape = |sums: &UsageSums| match self.histogram {
+            true => SumsShape::of(sums).with_histogram(sums),
+            false => SumsShape::of(sums),
+        };
         let series = rows.iter().map(|row| UsageRowShape {
             start: rfc3339(row.start),
             group: wanted.group_by.iter().map(|by| by.name()).zip(row.group.clone()).collect(),
-            sums: SumsShape::of(&row.sums),
+            sums: shape(&row.sums),
         });
         UsageShape {
             from: rfc3339(wanted.interval.start(wanted.from)),
             to: rfc3339(wanted.to),
             interval: self.interval(),
-            totals: SumsShape::of(&totals),
+            totals: shape(&totals),
             series: series.collect(),
         }
     }
@@ -195,10 +220,23 @@ impl UsageShape {
 }
 
 /// The columns of a table of usage: a heading, and where its cells are found in a row.
-pub(crate) fn columns(wanted: &UsageWanted) -> Vec<(&'static str, String)> {
-    let of_row = |name: &'static str| (name, format!("/{name}"));
-    let groups = wanted.group_by.iter().map(|by| (by.name(), format!("/group/{}", by.name())));
-    std::iter::once(of_row("start")).chain(groups).chain(SUMS.map(of_row)).collect()
+pub(crate) fn columns(wanted: &UsageWanted, histogram: bool) -> Vec<(String, String)> {
+    let of_row = |name: &str| (name.to_owned(), format!("/{name}"));
+    let groups = wanted.group_by.iter().map(|by| by.name());
+    let groups = groups.map(|name| (name.to_owned(), format!("/group/{name}")));
+    let buckets = UsageSums::default().latencies().filter(|_| histogram).enumerate();
+    let latencies = buckets.map(|(index, (up_to_ms, _))| {
+        let heading = match up_to_ms {
+            Some(bound) => format!("latency_up_to_{bound}_ms"),
+            None => "latency_above".to_owned(),
+        };
+        (heading, format!("/latency_histogram/{index}/requests"))
+    });
+    std::iter::once(of_row("start"))
+        .chain(groups)
+        .chain(SUMS.iter().map(|name| of_row(name)))
+        .chain(latencies)
+        .collect()
 }
 
 impl IntervalShape {
@@ -231,11 +269,17 @@ impl SumsShape {
             latency_p50_ms: sums.latency_ms(50),
             latency_p95_ms: sums.latency_ms(95),
             latency_p99_ms: sums.latency_ms(99),
+            latency_histogram: None,
         }
+    }
+
+    fn with_histogram(self, sums: &UsageSums) -> Self {
+        let bucket = |(up_to_ms, requests)| LatencyShape { up_to_ms, requests };
+        Self { latency_histogram: Some(sums.latencies().map(bucket).collect()), ..self }
     }
 }
 
-/// The members of [`SumsShape`], in order.
+/// The members of [`SumsShape`] that are always there, in order.
 const SUMS: [&str; 16] = [
     "requests",
     "errors",

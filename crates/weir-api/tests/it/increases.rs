@@ -165,3 +165,12 @@ async fn requests_that_make_no_sense_are_refused_and_their_number_is_bounded() {
     }
     asked(&api, &secret, Value::Null).await.expect_error(409, "conflict");
 }
+
+#[tokio::test]
+async fn an_account_that_nothing_limits_is_told_so() {
+    let api = Api::start();
+    let account = api.account("payg").await;
+    let (_, secret) = api.key(&account, "read_write").await;
+    let refused = asked(&api, &secret, Value::Null).await.expect_error(400, "invalid_request");
+    assert_eq!(refused.body["detail"], "`limit`: nothing limits the account.");
+}

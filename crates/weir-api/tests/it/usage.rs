@@ -55,6 +55,44 @@ async fn usage_adds_up_to_what_was_charged() {
 }
 
 #[tokio::test]
+async fn a_histogram_is_told_on_demand_and_adds_up_to_the_calls() {
+    let api = Api::start();
+    let account = api.account("payg").await;
+    let (_, secret) = api.key(&account, "read_write").await;
+    let path = format!("/accounts/{account}/wallet/top-ups");
+    api.admin("POST", &path, json!({"amount": "10.00"})).await.expect(201);
+    for _ in 0..5 {
+        api.chat(&secret, 100).await;
+    }
+    let path = format!("/accounts/{account}/usage?interval=minute&group_by=model");
+    let plain = api.eventually(&path, |usage| usage["totals"]["requests"] == 5).await;
+    assert!(!plain.to_string().contains("histogram"), "nobody asked: {plain}");
+    let told = api.get(&format!("{path}&histogram=true")).await.expect(200).body;
+    for sums in told["series"].as_array().unwrap().iter().chain([&told["totals"]]) {
+        let buckets = sums["latency_histogram"].as_array().unwrap();
+        let calls: u64 = buckets.iter().map(|it| it["requests"].as_u64().unwrap()).sum();
+        assert_eq!(calls, sums["requests"].as_u64().unwrap(), "{sums}");
+        let bounds: Vec<Option<u64>> = buckets.iter().map(|it| it["up_to_ms"].as_u64()).collect();
+        assert!(bounds[..19].is_sorted() && bounds[0] == Some(1), "{bounds:?}");
+        assert_eq!((bounds.len(), bounds[19]), (20, None), "the slowest have no upper bound");
+    }
+    // Each call of the test took 40 ms.
+    let bucket = json!({"up_to_ms": 64, "requests": 5});
+    assert!(told["totals"]["latency_histogram"].as_array().unwrap().contains(&bucket));
+    let own = api.own(&secret, "/usage?interval=minute&histogram=true").await.expect(200);
+    assert_eq!(own.body["totals"], told["totals"]);
+    let csv = api.get(&format!("{path}&histogram=true&format=csv")).await.expect(200);
+    let head = csv.text.lines().next().unwrap();
+    assert!(
+        head.contains(",latency_p99_ms,latency_up_to_1_ms,") && head.ends_with(",latency_above")
+    );
+    let calls: u64 =
+        column(&csv.text, "latency_up_to_64_ms").iter().map(|it| it.parse::<u64>().unwrap()).sum();
+    assert_eq!(calls, 5);
+    api.get(&format!("{path}&histogram=maybe")).await.expect_error(400, "invalid_request");
+}
+
+#[tokio::test]
 async fn questions_about_usage_that_make_no_sense_are_refused_by_name() {
     let api = Api::start();
     let account = api.account("free").await;

@@ -105,3 +105,14 @@ async fn the_terms_of_a_wallet_change_in_part() {
         assert_eq!(refused.body["error"]["param"], member);
     }
 }
+
+#[tokio::test]
+async fn the_ledger_is_verified_while_it_is_written() {
+    let api = Api::start();
+    let account = api.account("payg").await;
+    let path = format!("/accounts/{account}/wallet/top-ups");
+    api.admin("POST", &path, json!({"amount": "5.00"})).await.expect(201);
+    let proven = api.admin("POST", "/ledger/verify", Value::Null).await.expect(200).body;
+    let told = (&proven["ok"], &proven["entries"], &proven["balance"], &proven["violation"]);
+    assert_eq!(told, (&json!(true), &json!(1), &json!("5.00"), &Value::Null), "{proven}");
+}

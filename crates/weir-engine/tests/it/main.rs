@@ -16,6 +16,7 @@ mod commitments;
 mod flood;
 mod holds;
 mod money;
+mod retention;
 mod room;
 mod sim;
 mod sound;

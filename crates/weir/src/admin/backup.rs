@@ -52,7 +52,7 @@ fn act(args: &BackupArgs, client: &Client) -> anyhow::Result<()> {
     let mut out = io::stdout();
     if args.target.json {
         let file = to.display().to_string();
-        let report = report.as_ref().map(crate::command::ledger::told);
+        let report = report.as_ref().map(crate::books::told);
         writeln!(out, "{:#}", json!({ "file": file, "bytes": bytes, "verified": report }))?;
         return Ok(());
     }

@@ -47,6 +47,11 @@ enum Action {
         /// The account's id or your own.
         account: String,
     },
+    /// Show one boost.
+    Show {
+        /// The boost's id.
+        boost: String,
+    },
     /// End a boost now.
     Delete {
         /// The boost's id.
@@ -84,6 +89,9 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             let id = client.account(account)?;
             let boosts = client.list(&format!("accounts/{id}/boosts"), 1_000)?;
             print::rows(&boosts, &COLUMNS, json)?;
+        }
+        Action::Show { boost } => {
+            print::one(&client.read(&format!("boosts/{boost}"))?, json)?;
         }
         Action::Delete { boost } => drop(client.delete(&format!("boosts/{boost}"))?),
     }

@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::client::admin_url;
 use crate::context::{Contexts, Known};
 use crate::print::{self, Column};
 
@@ -25,7 +25,7 @@ enum Action {
         /// The name.
         name: String,
         /// Where its admin API is.
-        #[arg(long, value_name = "URL")]
+        #[arg(long, value_name = "URL", value_parser = admin_url)]
         admin_url: String,
         /// Keep the path of this file instead of the key itself.
         #[arg(long, value_name = "FILE")]
@@ -61,10 +61,10 @@ pub(crate) fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
     let mut all = Contexts::read()?;
     match &args.action {
         Action::Add { name, admin_url, admin_key_file, use_it } => {
-            let admin_url = checked(admin_url)?;
             let key = admin_key_file.is_none().then(read_key).transpose()?;
             let file = admin_key_file.as_ref().map(std::path::absolute).transpose()?;
-            let known = Known { admin_url, admin_key: key, admin_key_file: file };
+            let known =
+                Known { admin_url: admin_url.clone(), admin_key: key, admin_key_file: file };
             let first = all.contexts.is_empty();
             let replaced = all.contexts.insert(name.clone(), known).is_some();
             if *use_it || first {
@@ -106,15 +106,6 @@ pub(crate) fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn checked(url: &str) -> anyhow::Result<String> {
-    let parsed: http::Uri = url.parse().with_context(|| format!("`{url}` is no address"))?;
-    let sound = matches!(parsed.scheme_str(), Some("http" | "https"))
-        && parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-        && parsed.query().is_none();
-    anyhow::ensure!(sound, "`{url}` must be like http://127.0.0.1:8081");
-    Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn read_key() -> anyhow::Result<String> {

@@ -1,13 +1,14 @@
 //! `weir export`: the ledger or the usage of accounts, for other programs.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use weir_api::table::cell;
 
-use crate::client::{Client, Target, escape, exit_code};
+use crate::client::{Client, Target, exit_code, query};
 
 /// What `weir export` takes.
 #[derive(Debug, Args)]
@@ -46,6 +47,9 @@ enum What {
         /// What to tell apart: `account`, `key`, `route`, `class`, `model`, `status`, with commas.
         #[arg(long, default_value = "route,model")]
         group_by: String,
+        /// A column more for each range of latencies: how many calls fell into it.
+        #[arg(long)]
+        histogram: bool,
     },
 }
 
@@ -66,28 +70,29 @@ fn act(what: &What, client: &Client, format: &str) -> anyhow::Result<()> {
                 Some(named) => vec![client.account(named)?],
                 None => ids(&client.list("accounts", usize::MAX)?),
             };
-            let mut sheet = Sheet::new(&LEDGER, format == "csv")?;
+            let sheet = Sheet::new(&LEDGER, format == "csv")?;
             for id in accounts {
-                for mut entry in
-                    client.list(&format!("accounts/{id}/wallet/entries"), usize::MAX)?
-                {
+                client.each(&format!("accounts/{id}/wallet/entries"), |mut entry| {
                     entry["account_id"] = Value::from(id.as_str());
                     sheet.row(&entry)?;
-                }
+                    Ok(ControlFlow::Continue(()))
+                })?;
             }
         }
-        What::Usage { account, from, to, interval, group_by } => {
+        What::Usage { account, from, to, interval, group_by, histogram } => {
             let path = match account {
                 Some(named) => format!("accounts/{}/usage", client.account(named)?),
                 None => "usage".to_owned(),
             };
-            let mut query = format!("{path}?interval={interval}&group_by={}", escape(group_by));
-            for (name, value) in [("from", from), ("to", to)] {
-                if let Some(value) = value {
-                    query.push_str(&format!("&{name}={}", escape(value)));
-                }
-            }
-            client.read_into(&format!("{query}&format={format}"), &mut io::stdout().lock())?;
+            let wanted = [
+                ("interval", Some(interval.as_str())),
+                ("group_by", Some(group_by)),
+                ("from", from.as_deref()),
+                ("to", to.as_deref()),
+                ("histogram", histogram.then_some("true")),
+                ("format", Some(format)),
+            ];
+            client.read_into(&query(&path, &wanted), &mut io::stdout().lock())?;
         }
     }
     Ok(())
@@ -107,7 +112,7 @@ impl Sheet {
         Ok(Self { columns, csv })
     }
 
-    fn row(&mut self, row: &Value) -> io::Result<()> {
+    fn row(&self, row: &Value) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if !self.csv {
             return writeln!(out, "{row}");

@@ -21,9 +21,14 @@ pub(crate) struct IncreaseArgs {
 enum Action {
     /// List requests.
     List {
-        /// Those that are `pending`, `approved` or `declined`.
-        #[arg(long, default_value = "pending")]
+        /// Those that are so.
+        #[arg(long, default_value = "pending", value_parser = ["pending", "approved", "declined"])]
         status: String,
+    },
+    /// Show one request, with what was decided.
+    Show {
+        /// The request's id.
+        increase: String,
     },
     /// Grant a request; the next call sees it.
     Approve {
@@ -58,6 +63,9 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
         Action::List { status } => {
             let path = format!("limit-increases?status={}", crate::client::escape(status));
             print::rows(&client.list(&path, 1_000)?, &COLUMNS, json)?;
+        }
+        Action::Show { increase } => {
+            print::one(&client.read(&format!("limit-increases/{increase}"))?, json)?;
         }
         Action::Approve { increase, limit } => {
             let path = format!("limit-increases/{increase}/approve");

@@ -1,17 +1,13 @@
-//! `weir tail` and `weir top`: calls as they end, one by one or summed up.
+//! `weir tail`: calls as they end, one by one.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
-use weir_core::money::Nano;
-use weir_engine::clock::instant;
 
 use crate::client::{Target, exit_code};
-use crate::print::sheet;
+use crate::terminal::{harmless, has_colour};
 
 /// What `weir tail` takes.
 #[derive(Debug, Args)]
@@ -26,32 +22,27 @@ pub(crate) struct TailArgs {
     target: Target,
 }
 
-/// What `weir top` takes.
-#[derive(Debug, Args)]
-pub(crate) struct TopArgs {
-    /// What to sum up by.
-    #[arg(long, default_value = "account", value_parser = ["account", "key", "route", "model", "status"])]
-    by: String,
-    /// Over the last so many seconds.
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    #[command(flatten)]
-    target: Target,
+/// A call as the server tells it when it ends.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Ended {
+    pub(super) at: String,
+    pub(super) account_id: String,
+    pub(super) key_id: String,
+    pub(super) route: String,
+    pub(super) model: String,
+    pub(super) status: u16,
+    pub(super) limited: bool,
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    pub(super) charged: String,
+    pub(super) latency_ms: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-struct Ended {
-    at: String,
-    account_id: String,
-    key_id: String,
-    route: String,
-    model: String,
-    status: u16,
-    limited: bool,
-    input_tokens: u64,
-    output_tokens: u64,
-    charged: String,
-    latency_ms: u64,
+impl Ended {
+    /// What a line of the stream tells; `None`: something else.
+    pub(super) fn read(line: &str) -> Option<Self> {
+        serde_json::from_str(line.strip_prefix("data: ")?).ok()
+    }
 }
 
 /// Prints calls as they end, until the server or the reader is gone.
@@ -59,15 +50,14 @@ struct Ended {
 /// # Errors
 ///
 /// When the server cannot be reached or standard output is gone.
-pub(crate) fn run_tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &TailArgs) -> anyhow::Result<ExitCode> {
     let client = args.target.client()?;
     exit_code((|| {
         let account = args.account.as_deref().map(|named| client.account(named)).transpose()?;
-        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let colour = has_colour(&io::stdout());
         for line in client.follow("calls")?.lines() {
             let line = line?;
-            let Some(data) = line.strip_prefix("data: ") else { continue };
-            let Ok(ended) = serde_json::from_str::<Ended>(data) else { continue };
+            let Some(ended) = Ended::read(&line) else { continue };
             let wanted = account.as_ref().is_none_or(|id| *id == ended.account_id)
                 && (!args.failed || ended.status >= 400);
             if !wanted {
@@ -75,54 +65,13 @@ pub(crate) fn run_tail(args: &TailArgs) -> anyhow::Result<ExitCode> {
             }
             let mut out = io::stdout().lock();
             if args.target.json {
-                writeln!(out, "{data}")?;
+                writeln!(out, "{}", line.trim_start_matches("data: "))?;
             } else {
                 writeln!(out, "{}", line_of(&ended, colour))?;
             }
             out.flush()?;
         }
-        Ok(())
-    })())
-}
-
-/// Shows what is going on, each second, until the server or the reader is gone.
-///
-/// # Errors
-///
-/// When the server cannot be reached or standard output is gone.
-pub(crate) fn run_top(args: &TopArgs) -> anyhow::Result<ExitCode> {
-    let client = args.target.client()?;
-    exit_code((|| {
-        let (tell, told) = std::sync::mpsc::channel();
-        let calls = client.follow("calls")?;
-        std::thread::spawn(move || {
-            for line in calls.lines().map_while(Result::ok) {
-                let ended =
-                    line.strip_prefix("data: ").and_then(|data| serde_json::from_str(data).ok());
-                if ended.is_some_and(|ended: Ended| tell.send(ended).is_err()) {
-                    return;
-                }
-            }
-        });
-        let span = Duration::from_secs(args.seconds.max(1));
-        let mut recent: VecDeque<(std::time::Instant, Ended)> = VecDeque::new();
-        let mut drawn = instant();
-        loop {
-            match told.recv_timeout(Duration::from_millis(250)) {
-                Ok(ended) => recent.push_back((instant(), ended)),
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
-                    anyhow::bail!("the server is gone");
-                }
-            }
-            while recent.front().is_some_and(|(at, _)| at.elapsed() > span) {
-                recent.pop_front();
-            }
-            if drawn.elapsed() >= Duration::from_secs(1) {
-                drawn = instant();
-                draw(&recent, &args.by, span)?;
-            }
-        }
+        anyhow::bail!("the server has ended")
     })())
 }
 
@@ -142,73 +91,12 @@ fn line_of(ended: &Ended, colour: bool) -> String {
     };
     let charged =
         if ended.charged == "0.00" { String::new() } else { format!("  {}", ended.charged) };
-    let model = if ended.model.is_empty() { String::new() } else { format!("  {}", ended.model) };
+    // What a call names is its caller's own.
+    let model = harmless(&ended.model);
+    let model = if model.is_empty() { model } else { format!("  {model}") };
     let limited = if ended.limited { "  refused" } else { "" };
     format!(
         "{time}  {on}{}{off}  {:>6} ms  {}  {}{model}{tokens}{charged}{limited}",
         ended.status, ended.latency_ms, ended.account_id, ended.route
     )
 }
-
-#[derive(Default)]
-struct Sum {
-    calls: u64,
-    limited: u64,
-    failed: u64,
-    tokens: u64,
-    charged: Nano,
-    latencies: Vec<u64>,
-}
-
-fn draw(
-    recent: &VecDeque<(std::time::Instant, Ended)>,
-    by: &str,
-    span: Duration,
-) -> anyhow::Result<()> {
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    let status: Vec<String> = recent.iter().map(|(_, ended)| ended.status.to_string()).collect();
-    for ((_, ended), status) in recent.iter().zip(&status) {
-        let name = match by {
-            "key" => &ended.key_id,
-            "route" => &ended.route,
-            "model" => &ended.model,
-            "status" => status,
-            _ => &ended.account_id,
-        };
-        let sum = sums.entry(name).or_default();
-        sum.calls += 1;
-        sum.limited += u64::from(ended.limited);
-        sum.failed += u64::from(ended.status >= 500);
-        sum.tokens += ended.input_tokens + ended.output_tokens;
-        sum.charged = sum.charged.saturating_add(ended.charged.parse().unwrap_or_default());
-        sum.latencies.push(ended.latency_ms);
-    }
-    let mut rows: Vec<(&str, Sum)> = sums.into_iter().collect();
-    rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.calls));
-    let cells = |(name, mut sum): (&str, Sum)| {
-        sum.latencies.sort_unstable();
-        let p95 = sum.latencies.get(sum.latencies.len() * 95 / 100).copied().unwrap_or(0);
-        vec![
-            if name.is_empty() { "-" } else { name }.to_owned(),
-            sum.calls.to_string(),
-            sum.limited.to_string(),
-            sum.failed.to_string(),
-            sum.tokens.to_string(),
-            sum.charged.to_string(),
-            p95.to_string(),
-        ]
-    };
-    let rows = rows.into_iter().take(ROWS_MAX).map(cells).collect();
-    let mut out = io::stdout().lock();
-    if io::stdout().is_terminal() {
-        write!(out, "\u{1b}[2J\u{1b}[H")?;
-    }
-    let plural = if recent.len() == 1 { "" } else { "s" };
-    writeln!(out, "{} call{plural} in the last {} s", recent.len(), span.as_secs())?;
-    let headings = [by, "calls", "limited", "failed", "tokens", "charged", "p95 ms"];
-    sheet(&headings, rows, &mut out)?;
-    out.flush()?;
-    Ok(())
-}
-
-const ROWS_MAX: usize = 30;

@@ -1,7 +1,7 @@
 //! `weir doctor`: what would be in the way of serving, looked at from the outside.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ use weir_gate::settings::UpstreamSettings;
 use weir_store::store::Options;
 
 use crate::command::check::{BAD_CONFIG, report};
-use crate::command::ledger::money;
 use crate::config::load::load;
 use crate::config::settings::Settings;
+use crate::terminal::has_colour;
 
 /// What `weir doctor` takes.
 #[derive(Debug, clap::Args)]
@@ -203,7 +203,7 @@ fn books(path: &Path) -> Finding {
     }
     match verify(path) {
         Ok(report) => {
-            let (entries, balance) = (report.entries, money(report.balance));
+            let (entries, balance) = (report.entries, report.balance_text());
             Finding::ok("books", format!("{entries} entries, {balance} in all; they hold"))
         }
         Err(error) => {
@@ -327,7 +327,7 @@ fn print(findings: &[Finding], json: bool) -> io::Result<()> {
         });
         return writeln!(out, "{:#}", told.collect::<serde_json::Value>());
     }
-    let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = has_colour(&out);
     for finding in findings {
         let (on, off) = if colour { (finding.state.colour(), "\u{1b}[0m") } else { ("", "") };
         let (word, what, told) = (finding.state.word(), finding.what, &finding.told);

@@ -3,7 +3,6 @@
 pub(crate) mod check;
 pub(crate) mod demo_upstream;
 pub(crate) mod init;
-pub(crate) mod ledger;
 
 pub(crate) mod doctor;
 pub(crate) mod restore;

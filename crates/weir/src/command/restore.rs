@@ -9,7 +9,7 @@ use weir_engine::audit::verify;
 use weir_store::backup::restore;
 use weir_store::verify::Report;
 
-use crate::command::ledger::{money, told};
+use crate::books::told;
 
 /// What `weir restore` takes.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ pub(crate) fn proven(report: &Report) -> String {
     let (entries, accounts) = (report.entries, report.accounts);
     format!(
         "{entries} entries of {accounts} accounts, {} in all; the books hold",
-        money(report.balance)
+        report.balance_text()
     )
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::place::Place;
 use super::veil::veiled;
+use crate::terminal::{has_colour, width};
 
 /// One objection to the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -134,7 +135,8 @@ impl Style {
     /// characters where the locale is UTF-8.
     pub(crate) fn of_stderr() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let terminal = std::io::stderr().is_terminal();
+        let stderr = std::io::stderr();
+        let terminal = stderr.is_terminal();
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .into_iter()
             .find(|name| set(name))
@@ -142,9 +144,9 @@ impl Style {
             .unwrap_or_default()
             .to_ascii_lowercase();
         Self {
-            colour: terminal && !set("NO_COLOR"),
+            colour: has_colour(&stderr),
             unicode: terminal && (locale.contains("utf-8") || locale.contains("utf8")),
-            width: terminal.then_some(100),
+            width: width(&stderr).map(|width| width.min(WIDTH_MAX)),
         }
     }
 }
@@ -263,3 +265,6 @@ fn visible(place: Place, text: &str) -> Place {
 fn line_start(text: &str) -> usize {
     text.rfind('\n').map_or(0, |newline| newline + 1)
 }
+
+/// Beyond that lines are harder to read.
+const WIDTH_MAX: usize = 100;

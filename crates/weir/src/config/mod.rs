@@ -20,6 +20,8 @@ mod values;
 
 mod tls;
 
+mod retention;
+
 pub(crate) mod server;
 pub(crate) mod services;
 

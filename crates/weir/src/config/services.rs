@@ -7,9 +7,11 @@ use std::time::Duration;
 use http::HeaderName;
 use weir_api::hook::mail::{MailSettings, Mailer};
 use weir_engine::guard::Guard;
+use weir_engine::retention::UsageRetention;
 
 use super::place::{At, Place};
 use super::read::{Read, Reading, Section, Value, Want};
+use super::retention::read_retention;
 use super::server::{RELATIVE_HINT, bounded, read_list};
 use super::values::Url;
 
@@ -22,6 +24,8 @@ pub(crate) struct StoreSettings {
     pub(crate) on_store_failure: OnStoreFailure,
     /// How long the audit log reaches back.
     pub(crate) audit_retention: Duration,
+    /// How long usage is kept.
+    pub(crate) usage_retention: UsageRetention,
 }
 
 /// What to do when the disk fails.
@@ -96,6 +100,7 @@ impl StoreSettings {
             path: path.unwrap_or_else(|| reading.world().folder.join("weir-data")),
             on_store_failure: section.or("on_store_failure", OnStoreFailure::Fence, reading),
             audit_retention: section.or("audit_retention", AUDIT_RETENTION, reading),
+            usage_retention: read_retention(section, reading),
         }
     }
 }

@@ -25,7 +25,7 @@ fn bare(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn operator(weir: &Weir, arguments: &[&str]) -> Command {
+pub(crate) fn operator(weir: &Weir, arguments: &[&str]) -> Command {
     let mut command = bare(weir.folder(), arguments);
     command
         .env("WEIR_ADMIN_URL", format!("http://{}", weir.admin))
@@ -33,19 +33,19 @@ fn operator(weir: &Weir, arguments: &[&str]) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[track_caller]
-fn done(mut command: Command) -> Output {
+pub(crate) fn done(mut command: Command) -> Output {
     let ran = command.output().expect("the binary starts");
     assert_eq!(ran.status.code(), Some(0), "{command:?}\n{}", text(&ran.stderr));
     ran
 }
 
 #[track_caller]
-fn json_of(command: Command) -> Value {
+pub(crate) fn json_of(command: Command) -> Value {
     serde_json::from_slice(&done(command).stdout).expect("JSON")
 }
 

@@ -48,6 +48,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod operating;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outward;

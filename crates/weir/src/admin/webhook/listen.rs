@@ -13,6 +13,7 @@ use weir_api::hook::sign::Signed;
 use weir_engine::clock::{Clock, instant};
 
 use crate::client::{Client, RefusedByServer};
+use crate::pattern::is_wanted;
 
 /// What `weir webhook listen` takes.
 #[derive(Debug, Args)]
@@ -71,7 +72,7 @@ pub(crate) fn run(args: &ListenArgs, client: &Client, json: bool) -> anyhow::Res
         for event in page["data"].as_array().into_iter().flatten() {
             let of_account =
                 account.as_deref().is_none_or(|id| event["account_id"].as_str() == Some(id));
-            if !of_account || !wanted(&args.events, text(event, "type")) {
+            if !of_account || !is_wanted(&args.events, text(event, "type")) {
                 continue;
             }
             let answered = forward.as_ref().map(|forward| forward.post(event));
@@ -174,15 +175,6 @@ fn tell(
     out.flush()
 }
 
-/// Whether one of these types, all of a kind (`wallet.*`), or simply all are wanted.
-fn wanted(types: &[String], kind: &str) -> bool {
-    types.is_empty()
-        || types.iter().any(|wanted| match wanted.strip_suffix('*') {
-            Some(beginning) => kind.starts_with(beginning),
-            None => wanted == kind,
-        })
-}
-
 fn cursor_of(page: &Value) -> Option<String> {
     page["next_cursor"].as_str().map(str::to_owned)
 }
@@ -195,18 +187,3 @@ const WAIT_S: u64 = 30;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-
-#[cfg(test)]
-mod tests {
-    use super::wanted;
-
-    #[test]
-    fn types_are_wanted_by_name_by_kind_or_all() {
-        let types = |types: &[&str]| types.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
-        assert!(wanted(&[], "wallet.low"));
-        assert!(wanted(&types(&["key.created", "wallet.*"]), "wallet.low"));
-        assert!(wanted(&types(&["wallet.low"]), "wallet.low"));
-        assert!(!wanted(&types(&["wallet.lo"]), "wallet.low"));
-        assert!(!wanted(&types(&["wallet.*"]), "walletlow"));
-    }
-}

@@ -104,6 +104,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 #[group(skip)]
+#[command(override_usage = "weir webhook update [OPTIONS] <WEBHOOK>")]
 #[command(group(ArgGroup::new("what").required(true).multiple(true).args(
     ["url", "events", "description", "enable", "disable"]
 )))]

@@ -8,12 +8,13 @@ use super::support::read;
 use crate::config::preset::SCHEMA;
 
 /// A file whose `unknown` stands in a section, and where the schema describes that section.
-const SECTIONS: [(&str, &str); 19] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("unknown = 1", ""),
     ("[server]\nunknown = 1", "/properties/server"),
     ("[server.tls]\nunknown = 1", "/properties/server/properties/tls"),
     ("[server.cors]\nunknown = 1", "/properties/server/properties/cors"),
     ("[store]\nunknown = 1", "/properties/store"),
+    ("[store.usage_retention]\nunknown = 1", "/properties/store/properties/usage_retention"),
     ("[billing]\nunknown = 1", "/properties/billing"),
     ("[auth]\nunknown = 1", "/properties/auth"),
     ("[webhooks]\nunknown = 1", "/properties/webhooks"),
@@ -135,7 +136,7 @@ fn writing_down_every_default_changes_nothing() {
 }
 
 /// One value in the place of another, and whether it is taken.
-const VALUES: [(&str, bool); 35] = [
+const VALUES: [(&str, bool); 38] = [
     ("[server]\nlisten = \"0.0.0.0:1\"", true),
     ("[server]\nlisten = 8080", false),
     ("[server]\nmax_body = \"32MiB\"", true),
@@ -148,6 +149,9 @@ const VALUES: [(&str, bool); 35] = [
     ("[server]\ntrusted_proxies = \"10.0.0.0/8\"", false),
     ("[server]\npublic_url = \"ftp://a\"", false),
     ("[server]\ncors = { origins = [\"*\"] }", true),
+    ("[store]\nusage_retention = { minute = \"72h\", hour = \"unlimited\" }", true),
+    ("[store]\nusage_retention = { minute = 3 }", false),
+    ("[store]\nusage_retention = { day = \"1y\" }", false),
     ("[billing]\ncurrency = \"usd\"", false),
     ("[auth]\nkey_prefix = \"${MODELS_KEY}\"", true),
     ("[auth]\nheaders = []", false),

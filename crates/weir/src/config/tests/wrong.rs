@@ -73,6 +73,20 @@ response_timeout = "soon"
 }
 
 #[test]
+fn usage_that_is_kept_too_short_is_told_what_needs_it() {
+    let text = r#"
+[store]
+usage_retention = { minute = "1d", hour = "30d", day = "2w" }
+[plans.free]
+"#;
+    check("usage_kept_too_short", text);
+    check(
+        "usage_kept_out_of_order",
+        "[store.usage_retention]\nminute = \"200d\"\nday = \"99d\"\n[plans.free]\n",
+    );
+}
+
+#[test]
 fn wrong_addresses_are_told_with_an_example() {
     let text = r#"
 [server]
