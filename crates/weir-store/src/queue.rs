@@ -258,11 +258,11 @@ impl Job {
 }
 
 /// From how many batches in a transaction on the next one lingers.
-const CROWD_BATCHES: usize = 16;
+const CROWD_BATCHES: usize = 8;
 /// With how many it lingers no longer.
-const LINGER_BATCHES: usize = 64;
-/// A few times what a sync takes of the processor, a fraction of what a call takes.
-const LINGER: Duration = Duration::from_micros(250);
+const LINGER_BATCHES: usize = 32;
+/// A few times what a sync takes, a fraction of what a call takes.
+const LINGER: Duration = Duration::from_micros(500);
 
 /// What one transaction takes at most, so that nobody waits for a very long one.
 const GROUP_BATCHES_MAX: usize = 4_096;
