@@ -283,6 +283,6 @@ const BODIES: [(&str, &str); 8] = [
     ("/v1/accounts/{id}", "{\"name\":\"taken\"}"),
 ];
 /// What is asked by POST and changes nothing.
-const LOOKS: [&str; 2] = ["/admin/v1/config/diff", "/admin/v1/explain"];
+const LOOKS: [&str; 3] = ["/admin/v1/config/diff", "/admin/v1/explain", "/admin/v1/ledger/verify"];
 /// What is the owner's alone.
 const OWNERS: [&str; 3] = ["/admin/v1/admin-keys", "/admin/v1/config/reload", "/admin/v1/backup"];
