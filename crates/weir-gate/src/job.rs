@@ -24,7 +24,7 @@ use crate::idempotency::{Once, answer_again};
 use crate::intake::body_failure;
 use crate::limit_headers;
 use crate::names;
-use crate::out_body::OutBody;
+use crate::out_body::{Fault, OutBody};
 use crate::refuse::{Dialect, Failure};
 use crate::relay;
 use crate::tally::{Tally, rewrite_usage_cost};
@@ -150,6 +150,9 @@ impl Job {
                 Code::UpstreamTimeout,
                 format!("`{upstream}` did not begin to answer within {} s.", waited.as_secs_f32()),
             ),
+            UpstreamError::Upload { .. } => {
+                body_failure(&context, Fault::Late, self.facts.body_bytes_max)
+            }
             UpstreamError::Broke { upstream, .. } => context.fail(
                 Code::UpstreamUnreachable,
                 format!("`{upstream}` broke off before it began to answer."),

@@ -481,6 +481,7 @@ impl Pipeline {
             reads_answer,
         };
         let body_fate = body.fate();
+        body.tell(&duty.mark);
         let request = outbound.request(body);
         let usage_header = match &route.usage {
             UsageSource::Header(name) => Some(name.clone()),
