@@ -3,11 +3,12 @@
 //! Every request carries a valid key and would be forwarded if it were sound. The upstream keeps
 //! what it gets and fails a test that lets anything ambiguous through.
 
-use std::net::Shutdown;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::time::{Duration, Instant};
 
 use crate::recorder::Recorder;
-use crate::seed::on;
+use crate::seed::{on, paying};
 use crate::server::Weir;
 use crate::support::{Mock, eventually};
 
@@ -400,4 +401,28 @@ fn an_upload_that_goes_on_may_take_longer_than_an_answer() {
     let slow =
         weir.line().call("PUT", "/clusters/a", &[&weir.bearer(0), "x-mock-delay-ms: 3000"], "{}");
     assert_eq!((slow.status, slow.code().as_str()), (504, "upstream_timeout"));
+}
+
+#[test]
+fn an_upstream_that_switches_protocols_unasked_broke_off_and_is_not_paid() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 2048];
+            let read = stream.read(&mut head).expect("a request");
+            assert!(head.starts_with(b"POST /paid") && read > 0);
+            let answer = b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nhello";
+            stream.write_all(answer).expect("it is taken");
+        }
+    });
+    let config = format!(
+        "[upstreams.odd]\nurls = [\"http://{address}\"]\n[plans.payg]\nbilling = \"wallet\"\n\
+         [prices.call]\nrequest = \"0.01\"\n\
+         [[routes]]\nmatch = \"POST /paid\"\nupstream = \"odd\"\nprice = \"call\"\n"
+    );
+    let weir = Weir::start(&config, &[paying("payg", "1.00")]);
+    let answer = weir.call(0, "POST", "/paid", "{}");
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_broke"));
+    assert_eq!(answer.header("x-wallet-available"), Some("1.00"));
 }
