@@ -13,10 +13,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::first_word::FirstWord;
+
 /// Serves until `shutdown` resolves, then lets running requests end, at most [`GRACE`].
 ///
 /// At most [`CONNECTIONS_MAX`] connections are open at a time; others wait unaccepted. A request
-/// head may have 64 KiB and must be there within 10 s.
+/// head may have 64 KiB and must be there within 10 s; so must a connection's first bytes.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
@@ -41,7 +43,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         // Answers are small: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(FirstWord::new(stream, HEAD_TIMEOUT));
+        let connection = builder.serve_connection(stream, service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             let _place = place;
