@@ -44,4 +44,5 @@ mod webhooks;
 pub mod admin;
 pub mod customer;
 
+mod first_word;
 pub mod serve;

@@ -203,7 +203,11 @@ impl Ticket {
         key: &str,
         fingerprint: &[u8],
     ) -> Result<Option<Claimed>, ChangeError> {
-        let Some(open) = self.0.as_deref_mut() else { return Ok(None) };
+        // One that is not charged (its account's plan changed meanwhile) has no posting that could
+        // resolve the key.
+        let Some(open) = self.0.as_deref_mut().filter(|open| open.charged) else {
+            return Ok(None);
+        };
         let (engine, owner) = (Arc::clone(&open.engine), open.key.account.id);
         match engine.claim(owner, key, fingerprint).await? {
             Claimed::Fresh(claim) => {

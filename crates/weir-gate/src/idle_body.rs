@@ -76,6 +76,13 @@ where
     }
 }
 
+/// Whether a client's body, of which so many bytes came in so long, comes too slowly to be waited for.
+pub(crate) fn is_too_slow(bytes: u64, taken: Duration) -> bool {
+    u128::from(bytes) < taken.as_millis() * SLOWEST_BYTES_PER_S / 1_000
+}
+
+const SLOWEST_BYTES_PER_S: u128 = 500;
+
 /// Ready at the deadline. The timer is only moved when it goes off too early or stands too late,
 /// so that a deadline that keeps moving away costs nothing.
 pub(crate) fn poll_deadline(
@@ -108,6 +115,14 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn a_body_may_take_its_time_but_not_for_ever() {
+        assert!(!is_too_slow(0, Duration::ZERO));
+        assert!(!is_too_slow(500, Duration::from_secs(1)));
+        assert!(is_too_slow(499, Duration::from_secs(1)));
+        assert!(!is_too_slow(32 << 20, Duration::from_secs(60_000)));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn only_waiting_for_too_long_is_an_error() {

@@ -7,15 +7,18 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use weir_core::id::AccountId;
 use weir_core::policy::{Policy, Route, RoutePrice, UsageSource};
 use weir_core::price::Bound;
 use weir_core::usage::{Meter, Usage};
 use weir_wire::error::Code;
 
 use crate::ask::{Ask, Endpoint, Unreadable, ask_multipart};
+use crate::buffer::Budget;
 use crate::handler::RequestBody;
 use crate::idempotency::Once;
+use crate::idle_body::is_too_slow;
 use crate::out_body::{Fault, OutBody};
 use crate::refuse::{Context, Failure};
 
@@ -23,8 +26,7 @@ use crate::refuse::{Context, Failure};
 #[derive(Debug)]
 pub(crate) struct Intake {
     body_bytes_max: u64,
-    /// What is left of the memory for bodies that are being read, in KiB.
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
 }
 
 /// A request body as far as it was read.
@@ -49,16 +51,14 @@ pub(crate) struct Size {
 
 impl Intake {
     pub(crate) fn new(body_bytes_max: u64, buffered_bytes_max: u64) -> Self {
-        let budget = usize::try_from(buffered_bytes_max / 1_024).unwrap_or(usize::MAX);
-        let budget = Arc::new(Semaphore::new(budget.min(Semaphore::MAX_PERMITS)));
-        Self { body_bytes_max, budget }
+        Self { body_bytes_max, budget: Budget::new(buffered_bytes_max) }
     }
 
     /// Reads the body where its members decide something or it is asked for `whole`, else prepares
     /// to pass it on.
     pub(crate) async fn take(
         &self,
-        parts: &Parts,
+        (parts, owner): (&Parts, AccountId),
         route: &Route,
         context: &Context<'_>,
         body: RequestBody,
@@ -83,12 +83,7 @@ impl Intake {
                 once: None,
             });
         }
-        let _share = self.buffer_share(&body, max, context).await?;
-        let collected = Limited::new(body, limit).collect().await;
-        let bytes = match collected {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) => return Err(body_failure(context, Fault::of(&error), max)),
-        };
+        let bytes = self.collect(owner, context, Limited::new(body, limit)).await?;
         let ask = if reads {
             read_ask(parts, route, &bytes).map_err(|why| context.unreadable(&why))?
         } else {
@@ -98,25 +93,39 @@ impl Intake {
         Ok(Taken { body, bytes: Some(bytes), ask, once: None })
     }
 
-    /// Waits for a share of the memory that bodies may take while they are read.
-    async fn buffer_share(
+    /// Reads a body to its end. Memory is taken as it comes: what is only announced costs nobody
+    /// anything.
+    async fn collect(
         &self,
-        body: &RequestBody,
-        max: u64,
+        owner: AccountId,
         context: &Context<'_>,
-    ) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
-        let size = body.size_hint().exact().unwrap_or(max.min(UNKNOWN_BODY_BYTES));
-        let kib = u32::try_from(size.div_ceil(1_024).max(1)).unwrap_or(u32::MAX);
-        if let Ok(share) = Arc::clone(&self.budget).try_acquire_many_owned(kib) {
-            return Ok(share);
-        }
-        let waiting = Arc::clone(&self.budget).acquire_many_owned(kib);
-        match tokio::time::timeout(BUFFER_WAIT, waiting).await {
-            Ok(Ok(share)) => Ok(share),
-            _ => Err(context
+        mut body: Limited<RequestBody>,
+    ) -> Result<Bytes, Failure> {
+        let crowded = || {
+            context
                 .fail(Code::Overloaded, "Too many request bodies are being read at the moment.")
-                .retry(weir_core::time::Span::SECOND)),
+                .retry(weir_core::time::Span::SECOND)
+        };
+        let expected = body.size_hint().exact().unwrap_or(u64::MAX);
+        let mut share = self.budget.share(owner, expected);
+        let began = Instant::now();
+        let mut pieces = Vec::new();
+        let mut len = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| body_failure(context, Fault::of(&error), self.body_bytes_max))?;
+            let Ok(data) = frame.into_data() else { continue };
+            len += data.len() as u64;
+            if is_too_slow(len, began.elapsed().saturating_sub(UNHURRIED)) {
+                return Err(body_failure(context, Fault::Late, self.body_bytes_max));
+            }
+            share.cover(len).await.ok_or_else(crowded)?;
+            pieces.push(data);
         }
+        Ok(match pieces.pop() {
+            Some(only) if pieces.is_empty() => only,
+            last => pieces.into_iter().chain(last).collect::<Vec<_>>().concat().into(),
+        })
     }
 }
 
@@ -203,7 +212,5 @@ pub(crate) fn body_failure(context: &Context<'_>, fault: Fault, max: u64) -> Fai
     context.fail(code, detail)
 }
 
-/// What a body of unknown length counts for while it is read.
-const UNKNOWN_BODY_BYTES: u64 = 1 << 20;
-/// How long a request waits for a share of the buffers.
-const BUFFER_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+/// A body that is read may take this long before it must come at a certain pace.
+const UNHURRIED: std::time::Duration = std::time::Duration::from_secs(30);

@@ -24,10 +24,10 @@ use crate::idempotency::{Once, answer_again};
 use crate::intake::body_failure;
 use crate::limit_headers;
 use crate::names;
-use crate::out_body::OutBody;
+use crate::out_body::{Fault, OutBody};
 use crate::refuse::{Dialect, Failure};
 use crate::relay;
-use crate::tally::{Tally, rewrite_usage_cost};
+use crate::tally::{Shape, Tally, rewrite_usage_cost};
 use crate::upstream::{Upstream, UpstreamBody, UpstreamError};
 
 /// One admitted call.
@@ -68,6 +68,12 @@ impl Job {
         self.facts.meters.upstream.observe(instant().duration_since(called));
         let (mut head, body) = response.into_parts();
         strip_upstream_headers(head.status, &mut head.headers);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it: `Upgrade` is never passed on.
+            let error = std::io::Error::other("it switches protocols unasked");
+            let nothing = Tally::new(Shape::None);
+            return Err(Box::pin(self.broke(nothing, StatusCode::BAD_GATEWAY, &error)).await);
+        }
         let carrier = self.facts.usage_header.as_deref();
         let reported = carrier.and_then(|name| head.headers.get(name)).cloned();
         let mut tally = Tally::new(self.facts.shape.clone());
@@ -150,6 +156,9 @@ impl Job {
                 Code::UpstreamTimeout,
                 format!("`{upstream}` did not begin to answer within {} s.", waited.as_secs_f32()),
             ),
+            UpstreamError::Upload { .. } => {
+                body_failure(&context, Fault::Late, self.facts.body_bytes_max)
+            }
             UpstreamError::Broke { upstream, .. } => context.fail(
                 Code::UpstreamUnreachable,
                 format!("`{upstream}` broke off before it began to answer."),

@@ -58,6 +58,7 @@ mod lane;
 
 mod duty;
 
+mod buffer;
 mod intake;
 mod outbound;
 mod relay;

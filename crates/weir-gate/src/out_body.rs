@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use crate::handler::{BoxError, RequestBody};
 use crate::idle_body::IdleBodyError;
+use crate::upstream::SentMark;
 
 /// The body of a request on its way to an upstream.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct BodyFate(Arc<Fate>);
 struct Fate {
     fault: OnceLock<Fault>,
     bytes: AtomicU64,
+    /// Whoever waits for the answer to it.
+    mark: OnceLock<SentMark>,
 }
 
 /// What was wrong with a client's body.
@@ -71,6 +74,15 @@ impl BodyFate {
 
     fn passed(&self, bytes: usize) {
         self.0.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(mark) = self.0.mark.get() {
+            mark.uploaded(bytes);
+        }
+    }
+
+    fn ended(&self) {
+        if let Some(mark) = self.0.mark.get() {
+            mark.uploading(false);
+        }
     }
 }
 
@@ -88,6 +100,16 @@ impl OutBody {
     /// A client's body, of at most `max` bytes.
     pub fn passed(body: RequestBody, max: usize) -> Self {
         Self::Passed(Limited::new(body, max), BodyFate::default())
+    }
+
+    /// Tells whoever waits for the answer how far it has come, if it is still on its way.
+    pub fn tell(&self, mark: &SentMark) {
+        if let Self::Passed(body, fate) = self
+            && !body.is_end_stream()
+        {
+            mark.uploading(true);
+            fate.0.mark.get_or_init(|| mark.clone());
+        }
     }
 
     /// Where it will be told what became of a client's body.
@@ -114,9 +136,14 @@ impl Body for OutBody {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Passed(body, fate) => {
-                let polled = Pin::new(body).poll_frame(context);
+                let polled = Pin::new(&mut *body).poll_frame(context);
                 if let Poll::Ready(Some(Ok(frame))) = &polled {
                     fate.passed(frame.data_ref().map_or(0, Bytes::len));
+                }
+                if polled.is_ready()
+                    && (body.is_end_stream() || !matches!(polled, Poll::Ready(Some(Ok(_)))))
+                {
+                    fate.ended();
                 }
                 polled.map_err(|error| {
                     fate.0.fault.get_or_init(|| Fault::of(&error));

@@ -324,12 +324,13 @@ impl Pipeline {
             && route.price != RoutePrice::Free
             && self.engine.standing(wanted).1.is_some();
         let intake = &self.shared.intake;
+        let asked = (&*incoming.parts, incoming.key.account.id);
         if !priced {
-            return intake.take(incoming.parts, route, context, body, false).await;
+            return intake.take(asked, route, context, body, false).await;
         }
         let key = key
             .map_err(|why| context.fail(Code::InvalidRequest, why).param(ours::IDEMPOTENCY_KEY))?;
-        let mut taken = intake.take(incoming.parts, route, context, body, true).await?;
+        let mut taken = intake.take(asked, route, context, body, true).await?;
         let body = taken.bytes.as_deref().unwrap_or_default();
         let kept = &self.shared.settings.kept_bytes_max;
         let kept = kept.get(usize::from(wanted.index.0)).copied().unwrap_or(KEPT_BYTES_MAX);
@@ -481,6 +482,7 @@ impl Pipeline {
             reads_answer,
         };
         let body_fate = body.fate();
+        body.tell(&duty.mark);
         let request = outbound.request(body);
         let usage_header = match &route.usage {
             UsageSource::Header(name) => Some(name.clone()),

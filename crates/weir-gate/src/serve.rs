@@ -51,6 +51,8 @@ struct Shared {
     slots: Arc<Semaphore>,
     stage: watch::Sender<Stage>,
     open: watch::Sender<usize>,
+    /// Cores that may still accept a connection.
+    accepting: watch::Sender<usize>,
     cut: AtomicUsize,
 }
 
@@ -179,14 +181,35 @@ impl Shared {
             slots: Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS))),
             stage: watch::Sender::new(Stage::Open),
             open: watch::Sender::new(0),
+            accepting: watch::Sender::new(0),
             cut: AtomicUsize::new(0),
         }
     }
 
+    /// Waits until no connection is open, nor will be: a core that is busy sees late that it shall
+    /// accept no more, and takes until then what waits in its queue.
     async fn closed(&self) {
-        let mut open = self.open.subscribe();
-        // The sender is ours and lives: there is no error.
-        let _none = open.wait_for(|open| *open == 0).await;
+        for count in [&self.accepting, &self.open] {
+            let mut count = count.subscribe();
+            // The sender is ours and lives: there is no error.
+            let _none = count.wait_for(|count| *count == 0).await;
+        }
+    }
+}
+
+/// A core that accepts connections, until it is dropped.
+struct Accepting(Arc<Shared>);
+
+impl Accepting {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.accepting.send_modify(|cores| *cores += 1);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.send_modify(|cores| *cores -= 1);
     }
 }
 
@@ -220,6 +243,7 @@ async fn run_core<H, F>(
     };
     let handler = make();
     let core = Arc::new(Core::new(Arc::clone(&handler), settings.clone()));
+    let accepting = Accepting::new(&shared);
     if ready.send(Ok(handler)).is_err() {
         return;
     }
@@ -252,6 +276,7 @@ async fn run_core<H, F>(
         tokio::spawn(connect(Arc::clone(&core), stream, addr, acceptor.clone(), slot));
     }
     drop(listener);
+    drop(accepting);
     reached(&mut stage, Stage::Stopped).await;
 }
 

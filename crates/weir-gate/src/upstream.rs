@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use crate::dial::{DialError, Target, tls_config};
 use crate::endpoint::{Attempt, Endpoints};
 use crate::handler::BoxError;
-use crate::idle_body::{IdleBody, IdleBodyError};
+use crate::idle_body::{IdleBody, IdleBodyError, is_too_slow};
 use crate::pool::{Lease, Pool};
 use crate::settings::UpstreamSettings;
 use crate::waiting::WaitingRoom;
@@ -61,9 +61,17 @@ struct Address {
 }
 
 /// Whether anything of a call may have reached an upstream, for whoever waits for the call or
-/// drops it while it is under way. Clones share one truth.
+/// drops it while it is under way, and how far its body has come. Clones share one truth.
 #[derive(Clone, Debug, Default)]
-pub struct SentMark(Arc<AtomicBool>);
+pub struct SentMark(Arc<Sent>);
+
+#[derive(Debug, Default)]
+struct Sent {
+    sent: AtomicBool,
+    /// Whether the client's body, passed on as it comes, is still on its way.
+    uploading: AtomicBool,
+    uploaded: AtomicU64,
+}
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +101,12 @@ pub enum UpstreamError {
         upstream: Arc<str>,
         /// How long it was waited for.
         waited: Duration,
+    },
+    /// The client's own body came too slowly: nothing that the upstream is to blame for.
+    #[error("the client's body for upstream {upstream} comes too slowly")]
+    Upload {
+        /// Its name.
+        upstream: Arc<str>,
     },
     /// The connection broke, or the answer is no HTTP; the call may have had effects.
     #[error("upstream {upstream} broke off before its answer began")]
@@ -149,11 +163,26 @@ pub struct AddressState {
 impl SentMark {
     /// Whether anything may have been sent; settled once the call has ended.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.sent.load(Ordering::Acquire)
+    }
+
+    /// Whether a body that the client still sends is on its way.
+    pub fn uploading(&self, uploading: bool) {
+        self.0.uploading.store(uploading, Ordering::Release);
+    }
+
+    /// So many more bytes of it have been passed on.
+    pub fn uploaded(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.0.uploaded.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn upload(&self) -> (bool, u64) {
+        (self.0.uploading.load(Ordering::Acquire), self.0.uploaded.load(Ordering::Relaxed))
     }
 
     fn set(&self, sent: bool) {
-        self.0.store(sent, Ordering::Release);
+        self.0.sent.store(sent, Ordering::Release);
     }
 }
 
@@ -162,7 +191,7 @@ impl UpstreamError {
     pub fn was_sent(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::NotSent { .. } | Self::Target { .. } => false,
-            Self::Timeout { .. } | Self::Broke { .. } => true,
+            Self::Timeout { .. } | Self::Upload { .. } | Self::Broke { .. } => true,
         }
     }
 }
@@ -349,19 +378,18 @@ where
             address
                 .aim(&mut request, path, lease.is_h2())
                 .map_err(|source| UpstreamError::Target { upstream: self.name(), source })?;
-            let waited = self.plan.settings.response_timeout;
             mark.set(true);
-            let sending = lease.send(request);
-            let mut error = match timeout(waited, sending).await {
+            let mut error = match self.patiently(lease.send(request), mark).await {
                 Ok(Ok(response)) => {
                     attempt.succeeded();
                     return Ok(self.receive(response, attempt, pool, lease));
                 }
                 Ok(Err(error)) => error,
-                Err(_) => {
-                    let error = UpstreamError::Timeout { upstream: self.name(), waited };
-                    self.note_failure(&attempt, &error);
-                    return Err(error);
+                Err(late) => {
+                    if matches!(late, UpstreamError::Timeout { .. }) {
+                        self.note_failure(&attempt, &late);
+                    }
+                    return Err(late);
                 }
             };
             let back = error.take_message();
@@ -377,6 +405,30 @@ where
                 return Err(error);
             }
             fresh = true;
+        }
+    }
+
+    /// Waits for the head of an answer as long as settings allow. While the client's own body is on
+    /// its way, the upstream is not late: its time runs from there.
+    async fn patiently<T>(
+        &self,
+        sending: impl Future<Output = T>,
+        mark: &SentMark,
+    ) -> Result<T, UpstreamError> {
+        let waited = self.plan.settings.response_timeout;
+        let mut sending = pin!(sending);
+        loop {
+            let (was_uploading, before) = mark.upload();
+            if let Ok(sent) = timeout(waited, sending.as_mut()).await {
+                return Ok(sent);
+            }
+            let (uploading, uploaded) = mark.upload();
+            if !was_uploading {
+                return Err(UpstreamError::Timeout { upstream: self.name(), waited });
+            }
+            if uploading && is_too_slow(uploaded - before, waited) {
+                return Err(UpstreamError::Upload { upstream: self.name() });
+            }
         }
     }
 

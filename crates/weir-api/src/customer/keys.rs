@@ -6,9 +6,12 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use weir_core::id::KeyId;
 use weir_core::key::{Key, KeyType, Urgency};
+use weir_core::limit::Terms;
+use weir_core::names::LimitNames;
 use weir_core::time::Timestamp;
 use weir_engine::cell::{KeyCell, KeyState};
 use weir_engine::keys::NewKey;
+use weir_engine::own::key_limit;
 use weir_wire::error::Code;
 
 use crate::admin::{keys_page, overlap, shown_once};
@@ -32,6 +35,7 @@ pub(crate) async fn create(
     may_manage(&caller)?;
     let mut wanted = new.wanted(app.engine.now())?;
     weakened(&mut wanted, &caller.key.state.load())?;
+    within_plan(&app, &caller.account().record.load().plan, &wanted)?;
     if app.engine.keys_of(caller.account()).len() >= KEYS_MAX {
         let detail = format!("The account has {KEYS_MAX} keys already, which is the most.");
         return Err(Problem::new(Code::Conflict, detail));
@@ -145,6 +149,31 @@ fn weakened(wanted: &mut NewKey, maker: &KeyState) -> Result<(), Problem> {
         wanted.urgency = Some("low".to_owned());
     }
     Ok(())
+}
+
+/// A key's own limit takes the place of the one that the plan has for keys of its type, so that it
+/// may only be a lower one.
+fn within_plan(app: &App, plan: &str, wanted: &NewKey) -> Result<(), Problem> {
+    let policy = app.engine.policy();
+    let kind = KeyType::by_name(&wanted.kind);
+    let plans = policy.plan(plan).zip(kind).and_then(|(plan, kind)| plan.key_limits.get(&kind));
+    for bound in plans.into_iter().flatten() {
+        let name = bound.name.strip_prefix("key:").unwrap_or(&bound.name);
+        let Some(value) = wanted.limits.get(name) else { continue };
+        let own = key_limit(name, value, &policy, &mut LimitNames::default());
+        let own = own.map_err(|wrong| Problem::invalid(&format!("limits.{name}"), &wrong.why))?;
+        if !is_within(own.rule.terms(), bound.rule.terms()) {
+            let why = format!("the plan has a lower `{name}` for such keys, or another kind of it");
+            return Err(stronger("limits", &why));
+        }
+    }
+    Ok(())
+}
+
+fn is_within(own: &Terms, bound: &Terms) -> bool {
+    let Some(most) = bound.quota else { return true };
+    own.quota.is_some_and(|quota| quota <= most)
+        && Terms { quota: bound.quota, ..own.clone() } == *bound
 }
 
 /// A list that bounds the maker bounds what it makes.

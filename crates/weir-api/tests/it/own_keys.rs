@@ -132,3 +132,28 @@ async fn idempotency_keys_of_two_accounts_do_not_meet() {
     assert_ne!(a.body["id"], b.body["id"]);
     assert_eq!(b.body["account_id"], two.as_str());
 }
+
+#[tokio::test]
+async fn a_made_key_has_no_more_than_its_plan_gives_such_keys() {
+    let api = Api::start();
+    let account = api.account("calendar").await;
+    let maker = maker(&api, &account, json!({})).await;
+    let make = async |limits: Value| {
+        let new = json!({"name": "n", "type": "read_write", "limits": limits});
+        api.own_with(&maker, "POST", "/keys", &[], new).await
+    };
+    make(json!({"ai": "10/hour"})).await.expect(201);
+    make(json!({"ai": "3/hour", "read": "500/hour"})).await.expect(201);
+    for more in ["11/hour", "unlimited", "10/minute", "240/day"] {
+        let refused = make(json!({"ai": more})).await;
+        assert_eq!(refused.body["error"]["param"], "limits", "{more}");
+        refused.expect_error(403, "forbidden");
+    }
+    let shadow = json!({"ai": {"limit": 5, "window": "1h", "mode": "shadow"}});
+    make(shadow).await.expect_error(403, "forbidden");
+    let wrong = make(json!({"ai": "many"})).await;
+    wrong.expect_error(400, "invalid_request");
+    // The operator may give more.
+    let new = json!({"name": "n", "type": "read_write", "limits": {"ai": "40/hour"}});
+    api.admin("POST", &format!("/accounts/{account}/keys"), new).await.expect(201);
+}

@@ -46,3 +46,25 @@ async fn a_head_that_is_too_large_is_refused() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     server.abort();
 }
+
+#[tokio::test]
+async fn who_had_connected_when_the_end_began_is_answered() {
+    let api = Api::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let until = async move { drop(stopped.await) };
+    let server = tokio::spawn(weir_api::serve::serve(listener, api.admin.clone(), until));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // When one that came later is answered, it is accepted.
+    let mut later = TcpStream::connect(address).await.unwrap();
+    later.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+    later.read_to_end(&mut Vec::new()).await.unwrap();
+    stop.send(()).unwrap();
+    while TcpStream::connect(address).await.is_ok() {}
+    client.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    tokio::time::timeout(Duration::from_secs(5), server).await.unwrap().unwrap();
+}

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use weir_api::settings::ApiSettings;
 use weir_core::id::PolicyNumber;
+use weir_core::key::KeyType;
 use weir_core::limit::{Anchor, Rule, Terms};
 use weir_core::model::ModelPattern;
 use weir_core::names::LimitNames;
@@ -246,13 +247,16 @@ fn policy(names: &mut LimitNames) -> Policy {
     let terms = by_calendar.rule.terms().clone();
     let anchor = Anchor::Calendar(zone::find("Europe/Berlin").unwrap());
     by_calendar.rule = Rule::new(Terms { anchor, reserve_ppm: 200_000, ..terms }).unwrap();
+    let mut calendar = plan("calendar", Billing::None, vec![by_calendar]);
+    let of_keys = vec![limit("key:ai", ai(), "10/hour")];
+    calendar.key_limits.insert(KeyType::ReadWrite, of_keys);
     let plans = vec![
         plan(
             "free",
             Billing::None,
             vec![limit("read", read(), "100/hour"), limit("ai", ai(), "50/hour")],
         ),
-        plan("calendar", Billing::None, vec![by_calendar]),
+        calendar,
         plan("pro", Billing::None, vec![limit("read", read(), "1000/hour")]),
         plan("payg", Billing::Wallet, vec![]),
     ];

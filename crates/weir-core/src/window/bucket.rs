@@ -41,7 +41,13 @@ pub(super) fn check(rule: &Rule, window: &Window, ask: Ask) -> Result<(), Blocke
 pub(super) fn take(rule: &Rule, window: &mut Window, amount: u64, now: i64) -> i64 {
     let mut current = current(rule, window, now);
     if current.deficit == 0 {
-        current.busy_period = current.busy_period.wrapping_add(1);
+        // One that was forgotten, as its limit was gone for a while, does not count from one again:
+        // what was taken before would be given back to it.
+        current.busy_period = if *window == Window::default() {
+            u16::try_from(now & 0xffff).unwrap_or_default()
+        } else {
+            current.busy_period.wrapping_add(1)
+        };
     }
     current.deficit += times_length(rule, amount);
     *window = current.pack();

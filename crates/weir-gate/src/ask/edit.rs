@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::request::{Ask, Duplicate, Endpoint, Gap};
+use super::request::{Ask, BoundName, Duplicate, Endpoint, Gap};
 
 /// What must change in a request.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -25,8 +25,8 @@ struct Patch {
 ///
 /// A stream of chat or completions gets `stream_options.include_usage`, if it has not; other requests
 /// have no such member. Every bound above `output_bound` is lowered to it under the name that the
-/// client used; a request without one gets the member that is customary at its endpoint; where there
-/// is no output to bound nothing changes.
+/// client used; a request without one that its endpoint knows gets the member that is customary there;
+/// where there is no output to bound nothing changes.
 ///
 /// # Errors
 ///
@@ -94,14 +94,15 @@ fn usage_patch(ask: &Ask) -> Option<Patch> {
 fn bound_patches(ask: &Ask, tokens: u64, patches: &mut Vec<Patch>) {
     let Some(default) = ask.endpoint.default_bound() else { return };
     let replace = |at: Range<usize>| Patch { at, text: tokens.to_string() };
+    let above = ask.bounds.iter().filter(|member| member.value.is_some_and(|value| value > tokens));
+    patches.extend(above.filter_map(|member| member.at.clone()).map(replace));
     if ask.bound().is_some() {
-        let above =
-            ask.bounds.iter().filter(|member| member.value.is_some_and(|value| value > tokens));
-        patches.extend(above.filter_map(|member| member.at.clone()).map(replace));
         return;
     }
     // None is in force, but one may be there as null or zero.
-    match ask.bounds.iter().find_map(|member| member.at.clone()) {
+    let own = BoundName::ALL.into_iter().zip(&ask.bounds);
+    let mut own = own.filter(|(name, _)| ask.endpoint.takes(*name)).map(|(_, member)| member);
+    match own.find_map(|member| member.at.clone()) {
         Some(at) => patches.push(replace(at)),
         None => {
             patches.extend(ask.layout.top.map(|gap| gap.patch(default.name(), &tokens.to_string())))

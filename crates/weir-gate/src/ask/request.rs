@@ -164,6 +164,17 @@ impl Endpoint {
             Self::Embeddings | Self::Images | Self::Audio | Self::Other => None,
         }
     }
+
+    /// Whether a member bounds output at this endpoint. What its upstreams do not know they pass
+    /// over, so that it bounds nothing, and nothing may be held by it.
+    pub const fn takes(self, name: BoundName) -> bool {
+        match self {
+            Self::Chat => matches!(name, BoundName::MaxTokens | BoundName::MaxCompletionTokens),
+            Self::Completions | Self::Messages => matches!(name, BoundName::MaxTokens),
+            Self::Responses => matches!(name, BoundName::MaxOutputTokens),
+            Self::Embeddings | Self::Images | Self::Audio | Self::Other => true,
+        }
+    }
 }
 
 impl BoundName {
@@ -182,10 +193,12 @@ impl BoundName {
 
 impl Ask {
     /// The output bound; where several are set, the largest, since it depends on the upstream which
-    /// one counts. None also if it is set to zero, which some upstreams take for none.
+    /// one counts. None also if it is set to zero, which some upstreams take for none, or by members
+    /// that are none of this endpoint's.
     pub fn bound(&self) -> Option<Bound> {
         let bounds = BoundName::ALL.into_iter().zip(&self.bounds);
         bounds
+            .filter(|(name, _)| self.endpoint.takes(*name))
             .filter_map(|(name, member)| member.value.map(|tokens| Bound { name, tokens }))
             .max_by_key(|bound| bound.tokens)
     }

@@ -136,6 +136,25 @@ fn of_several_bounds_the_largest_is_told() {
 }
 
 #[test]
+fn what_an_endpoint_does_not_know_bounds_nothing_there() {
+    let bound = |endpoint, member: &str| {
+        let body = format!("{{\"{member}\":7}}");
+        Ask::read(body.as_bytes(), Some(endpoint)).unwrap().bound().map(|bound| bound.tokens)
+    };
+    let names = BoundName::ALL.map(BoundName::name);
+    for (endpoint, known) in [
+        (Endpoint::Chat, [true, true, false]),
+        (Endpoint::Completions, [true, false, false]),
+        (Endpoint::Messages, [true, false, false]),
+        (Endpoint::Responses, [false, false, true]),
+        (Endpoint::Other, [true, true, true]),
+    ] {
+        let told = names.map(|name| bound(endpoint, name).is_some());
+        assert_eq!(told, known, "{endpoint:?}");
+    }
+}
+
+#[test]
 fn what_is_no_json_object_is_refused() {
     assert_eq!(read("[]"), Err(Unreadable::NotAnObject));
     assert_eq!(read(""), Err(Unreadable::Malformed(Malformed::Syntax(0))));
@@ -237,6 +256,16 @@ fn the_output_bound_is_lowered_under_the_name_that_the_client_used() {
     check_bound(Endpoint::Chat, "{ }", r#"{"max_completion_tokens":50 }"#);
     check_bound(Endpoint::Responses, r#"{"model":"m"}"#, r#"{"model":"m","max_output_tokens":50}"#);
     check_bound(Endpoint::Messages, r#"{"model":"m"}"#, r#"{"model":"m","max_tokens":50}"#);
+    check_bound(
+        Endpoint::Chat,
+        r#"{"max_output_tokens":20}"#,
+        r#"{"max_output_tokens":20,"max_completion_tokens":50}"#,
+    );
+    check_bound(
+        Endpoint::Responses,
+        r#"{"max_tokens":900,"max_output_tokens":null}"#,
+        r#"{"max_tokens":50,"max_output_tokens":50}"#,
+    );
     check_bound(Endpoint::Embeddings, r#"{"model":"m"}"#, r#"{"model":"m"}"#);
 }
 

@@ -48,6 +48,24 @@ async fn the_first_request_of_who_had_connected_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_the_queue_of_a_busy_core_is_answered() {
+    let mut settings = settings();
+    settings.threads = Some(1);
+    let front = start(&settings);
+    let (mut first, _) =
+        exchange(&front, b"GET /busy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(read_to_close(&mut first), b"");
+    eventually(|| front.seen.calls.lock().iter().any(|call| call == "busy"));
+    assert_eq!(front.serving.connections(), 0);
+    let mut waiting = connect(front.serving.addr());
+    waiting.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let drain = tokio::spawn(front.serving.drain(LONG));
+    let answer = read_answer(&mut waiting).expect("an answer");
+    assert_eq!(answer.status, 200);
+    assert_eq!(drain.await.unwrap(), Drained::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_not_ended_by_the_deadline_is_cut_and_counted() {
     let front = start(&settings());
     let mut stream = connect(front.serving.addr());

@@ -82,6 +82,15 @@ impl Handler for Probe {
                 return Response::new(BodyExt::boxed_unsync(StreamBody::new(chunks)));
             }
             "/large" => return whole(StatusCode::OK, "x".repeat(64 << 20)),
+            // Its core does nothing else for a while, once the connection is closed.
+            "/busy" => {
+                let seen = Arc::clone(&self.0);
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    seen.calls.lock().push("busy".into());
+                    std::thread::sleep(Duration::from_millis(400));
+                });
+            }
             "/sleep" => {
                 self.0.calls.lock().push("sleep".into());
                 tokio::time::sleep(Duration::from_millis(300)).await;

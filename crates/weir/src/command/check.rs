@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use weir_core::names::LimitNames;
+use weir_core::policy::CacheMode;
 use weir_core::price::Price;
 use weir_core::usage::Meter;
 
 use crate::config::diagnose::Style;
 use crate::config::load::{LoadError, load};
 use crate::config::settings::Settings;
-use crate::config::words::path_part;
+use crate::config::words::{closest, path_part};
 
 /// What `weir check` takes.
 #[derive(Debug, clap::Args)]
@@ -78,7 +79,7 @@ pub(crate) fn report(error: &LoadError) -> io::Result<()> {
 }
 
 /// What is allowed and may well be meant otherwise: tokens that one side of a price forgets are
-/// free.
+/// free, nothing calls by a method that is misspelt, and no answer is kept yet.
 fn warnings(settings: &Settings) -> Vec<String> {
     let forgets = |price: &Price| {
         let [input, output] = [Meter::InputTokens, Meter::OutputTokens].map(|it| price.charges(it));
@@ -94,8 +95,29 @@ fn warnings(settings: &Settings) -> Vec<String> {
             path_part(name)
         ))
     };
-    settings.policy.prices().iter().filter_map(forgets).collect()
+    let policy = &settings.policy;
+    let mut warnings: Vec<String> = policy.prices().iter().filter_map(forgets).collect();
+    for route in policy.routes() {
+        let pattern = route.pattern.as_str();
+        let methods = pattern.split(' ').next().unwrap_or_default().split(',');
+        for method in methods.filter(|method| *method != "*" && !METHODS.contains(method)) {
+            if let Some(meant) = closest(method, METHODS.into_iter()) {
+                warnings.push(format!(
+                    "routes[{pattern}].match: `{method}` is no method of HTTP; did you mean `{meant}`?"
+                ));
+            }
+        }
+        if route.cache != CacheMode::Off {
+            warnings.push(format!(
+                "routes[{pattern}].cache: answers are not kept yet, so that every call goes to the \
+                 upstream and counts"
+            ));
+        }
+    }
+    warnings
 }
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 fn chain(error: &LoadError) -> String {
     match error {

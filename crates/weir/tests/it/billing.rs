@@ -74,9 +74,13 @@ fn post(weir: &Weir, target: &str, body: &Value, status: u16) -> Value {
 }
 
 fn once(weir: &Weir, target: &str, key: &str, body: &Value) -> Answer {
+    once_on(Line::open(weir.admin), target, key, body)
+}
+
+fn once_on(mut line: Line, target: &str, key: &str, body: &Value) -> Answer {
     let bearer = format!("authorization: Bearer {ADMIN_KEY}");
     let key = format!("idempotency-key: {key}");
-    Line::open(weir.admin).call("POST", target, &[&bearer, JSON, &key], &body.to_string())
+    line.call("POST", target, &[&bearer, JSON, &key], &body.to_string())
 }
 
 #[test]
@@ -182,7 +186,8 @@ fn a_money_moving_post_repeated_after_a_kill_takes_effect_once() {
         let (key, body) = (format!("k{round}"), json!({"amount": "1"}));
         std::thread::scope(|scope| {
             let (weir, target, key, body) = (&weir, &target, &key, &body);
-            let asked = scope.spawn(move || once(weir, target, key, body).status);
+            let line = Line::open(weir.admin);
+            let asked = scope.spawn(move || once_on(line, target, key, body).status);
             // It dies before, in, or after the request.
             std::thread::sleep(std::time::Duration::from_micros(700 * round));
             weir.process.kill_now();

@@ -348,3 +348,17 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), told.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn check_warns_of_what_is_allowed_and_has_no_effect() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[upstreams.u]\nurls = [\"http://127.0.0.1:1\"]\n[plans.p]\n\
+                  [[routes]]\nmatch = \"GTE,PURGE /a\"\nupstream = \"u\"\n\
+                  [[routes]]\nmatch = \"GET /b\"\nupstream = \"u\"\ncache = \"http\"\n";
+    std::fs::write(folder.path().join("weir.toml"), config).expect("written");
+    let checked = done(bare(folder.path(), &["check"]));
+    let warned = text(&checked.stderr);
+    assert_eq!(warned.lines().count(), 2, "{warned}");
+    assert!(warned.contains("`GTE` is no method of HTTP; did you mean `GET`?"), "{warned}");
+    assert!(warned.contains("routes[GET /b].cache: answers are not kept yet"), "{warned}");
+}

@@ -3,13 +3,14 @@
 //! Every request carries a valid key and would be forwarded if it were sound. The upstream keeps
 //! what it gets and fails a test that lets anything ambiguous through.
 
-use std::net::Shutdown;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::time::{Duration, Instant};
 
 use crate::recorder::Recorder;
-use crate::seed::on;
+use crate::seed::{on, paying};
 use crate::server::Weir;
-use crate::support::eventually;
+use crate::support::{Mock, eventually};
 
 /// What must become of a connection with these bytes.
 enum Want {
@@ -351,4 +352,77 @@ fn headers_that_only_weir_may_say_do_not_pass() {
     }
     assert!(heads.contains("x-forwarded-for: 127.0.0.1\r\n"), "{heads}");
     assert!(heads.contains("x-request-id: "), "{heads}");
+}
+
+/// An upstream that must answer within 400 ms, and takes bodies as they come.
+fn impatient(mock: &Mock) -> Weir {
+    let config = format!(
+        "[upstreams.mock]\nurls = [\"http://{}\"]\nresponse_timeout = \"400ms\"\n\
+         [plans.free]\nlimits = {{}}\n\
+         [[routes]]\nmatch = \"PUT /clusters/*\"\nupstream = \"mock\"\n",
+        mock.address
+    );
+    Weir::start(&config, &[on("free")])
+}
+
+/// Uploads so many bytes every 20 ms, `count` times, and tells the answer's status and code.
+fn upload(weir: &Weir, bytes: usize, count: usize) -> (u16, String) {
+    let mut line = weir.line();
+    let (bearer, length) = (weir.bearer(0), bytes * count);
+    let head = format!(
+        "PUT /clusters/a HTTP/1.1\r\nhost: weir\r\n{bearer}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    line.send(head.as_bytes()).expect("it is sent");
+    for _ in 0..count {
+        if line.send(" ".repeat(bytes).as_bytes()).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    line.answer().map_or((0, String::new()), |answer| (answer.status, answer.code()))
+}
+
+#[test]
+fn a_client_that_uploads_slowly_is_told_so_and_its_upstream_is_not_blamed() {
+    let mock = Mock::start();
+    let weir = impatient(&mock);
+    let began = Instant::now();
+    assert_eq!(upload(&weir, 1, 500), (408, "request_timeout".to_owned()));
+    assert!(began.elapsed() < Duration::from_secs(15), "it was cut off");
+    let log = weir.process.log();
+    assert!(!log.contains("left aside"), "{log}");
+}
+
+#[test]
+fn an_upload_that_goes_on_may_take_longer_than_an_answer() {
+    let mock = Mock::start();
+    let weir = impatient(&mock);
+    assert_eq!(upload(&weir, 100, 60).0, 200);
+    let slow =
+        weir.line().call("PUT", "/clusters/a", &[&weir.bearer(0), "x-mock-delay-ms: 3000"], "{}");
+    assert_eq!((slow.status, slow.code().as_str()), (504, "upstream_timeout"));
+}
+
+#[test]
+fn an_upstream_that_switches_protocols_unasked_broke_off_and_is_not_paid() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 2048];
+            let read = stream.read(&mut head).expect("a request");
+            assert!(head.starts_with(b"POST /paid") && read > 0);
+            let answer = b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nhello";
+            stream.write_all(answer).expect("it is taken");
+        }
+    });
+    let config = format!(
+        "[upstreams.odd]\nurls = [\"http://{address}\"]\n[plans.payg]\nbilling = \"wallet\"\n\
+         [prices.call]\nrequest = \"0.01\"\n\
+         [[routes]]\nmatch = \"POST /paid\"\nupstream = \"odd\"\nprice = \"call\"\n"
+    );
+    let weir = Weir::start(&config, &[paying("payg", "1.00")]);
+    let answer = weir.call(0, "POST", "/paid", "{}");
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_broke"));
+    assert_eq!(answer.header("x-wallet-available"), Some("1.00"));
 }

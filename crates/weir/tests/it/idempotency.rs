@@ -1,11 +1,14 @@
 //! `Idempotency-Key` on priced calls: one call to the upstream, one charge, the same answer again.
 
+use std::io::BufRead;
 use std::sync::Barrier;
 use std::time::Duration;
 
 use crate::limits::reached;
-use crate::priced::{Shop, chat, read_events, read_rest};
-use crate::support::within;
+use crate::priced::{PRICED, Shop, chat, read_events, read_rest};
+use crate::seed::paying;
+use crate::server::Weir;
+use crate::support::{Mock, within};
 use crate::wire::Answer;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -128,4 +131,37 @@ fn an_answer_too_large_to_keep_is_charged_once_and_not_made_again() {
     let again = call(&shop, "k", CHAT, &knobs, &chat(false, 1_000_000));
     assert_eq!((again.status, again.code().as_str()), (409, "conflict"));
     assert_eq!(reached(&shop.mock, CHAT), 1);
+}
+
+#[test]
+fn a_call_that_is_no_longer_charged_when_its_body_is_here_takes_no_key() {
+    let mock = Mock::start();
+    let config = format!("{PRICED}\n[plans.gratis]\nbilling = \"none\"\n");
+    let config = config.replace("UPSTREAM", &mock.address.to_string());
+    let weir = Weir::start(&config, &[paying("payg", "5.00")]);
+    let shop = Shop { weir, mock };
+    let listed = shop.weir.admin("GET", "/admin/v1/accounts", "").json();
+    let target = format!("/admin/v1/accounts/{}", listed["data"][0]["id"].as_str().expect("an id"));
+
+    let body = chat(false, 50);
+    let (bearer, length) = (shop.weir.bearer(0), body.len());
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: weir\r\n{bearer}\r\nidempotency-key: k\r\n\
+         expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+    );
+    let mut line = shop.weir.line();
+    line.send(head.as_bytes()).expect("it is sent");
+    let mut waited = String::new();
+    line.reader().read_line(&mut waited).expect("an interim answer");
+    assert!(waited.starts_with("HTTP/1.1 100"), "its body is waited for: {waited}");
+    line.reader().read_line(&mut waited).expect("its end");
+    assert_eq!(shop.weir.admin("PATCH", &target, r#"{"plan":"gratis"}"#).status, 200);
+    line.send(body.as_bytes()).expect("it is sent");
+    assert_eq!(line.answer().map(|answer| answer.status), Some(200));
+
+    assert_eq!(shop.weir.admin("PATCH", &target, r#"{"plan":"payg"}"#).status, 200);
+    let made = call(&shop, "k", CHAT, &[], &body);
+    assert!(made.status == 200 && !replayed(&made), "{}{}", made.head, made.text());
+    assert!(replayed(&call(&shop, "k", CHAT, &[], &body)));
+    assert_eq!(shop.available(), 5_000 - 20);
 }

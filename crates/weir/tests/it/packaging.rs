@@ -55,3 +55,12 @@ fn the_sockets_have_the_names_and_ports_that_the_binary_knows() {
     let patience: u32 = value("weir.service", "TimeoutStopSec").parse().expect("seconds");
     assert!(patience > 30, "the drain takes up to 30 s");
 }
+
+#[test]
+fn a_start_that_fails_again_and_again_does_not_end_the_sockets() {
+    // A service that systemd gives up takes its sockets along, and connections are refused.
+    assert_eq!(value("weir.service", "StartLimitIntervalSec"), "0");
+    assert_eq!(value("weir.service", "Restart"), "on-failure");
+    // The books are nobody else's business.
+    assert_eq!(value("weir.service", "StateDirectoryMode"), "0700");
+}

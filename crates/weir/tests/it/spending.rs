@@ -10,6 +10,7 @@ use weir_core::ledger::EntryKind;
 use weir_core::money::Nano;
 
 use crate::limits::reached;
+use crate::priced::Shop;
 use crate::seed::paying;
 use crate::server::{ADMIN_KEY, JSON, Weir};
 use crate::support::{Mock, eventually};
@@ -240,3 +241,22 @@ fn an_automatic_top_up_is_asked_for_once_and_its_answer_unblocks_after_a_kill() 
 }
 
 const SECRET: &str = "whsec_only-for-this-test";
+
+#[test]
+fn a_bound_that_the_endpoint_does_not_know_is_none_to_hold_by() {
+    let shop = Shop::open("0.05");
+    for (path, foreign) in [
+        ("/v1/chat/completions", "max_output_tokens"),
+        ("/v1/responses", "max_tokens"),
+        ("/v1/messages", "max_completion_tokens"),
+    ] {
+        // The upstream passes it over, and would produce whatever it likes.
+        let body = format!(r#"{{"model":"m","{foreign}":1,"messages":[],"input":"Hi"}}"#);
+        let refused = shop.weir.call(0, "POST", path, &body);
+        assert_eq!(refused.status, 402, "{path}: {}", refused.text());
+        let asked = refused.text().contains("must hold 0.10 USD");
+        assert!(asked, "{path}: what the route holds: {}", refused.text());
+        assert_eq!(reached(&shop.mock, path), 0);
+    }
+    assert_eq!(shop.available(), 50);
+}
