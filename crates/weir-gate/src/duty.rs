@@ -19,9 +19,9 @@ use crate::lane::Lane;
 use crate::meters::GateMeters;
 use crate::out_body::BodyFate;
 use crate::refuse::{Context, Dialect, Failure};
+use crate::sent_mark::SentMark;
 use crate::settings::Told;
 use crate::tally::{Shape, Tallied};
-use crate::upstream::SentMark;
 use crate::waiting::Seat;
 
 /// What is known of a call once it is admitted.

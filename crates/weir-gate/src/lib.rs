@@ -32,6 +32,8 @@ mod endpoint;
 mod pool;
 pub mod waiting;
 
+pub mod sent_mark;
+
 pub mod upstream;
 
 pub mod json;

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::handler::{BoxError, RequestBody};
 use crate::idle_body::IdleBodyError;
-use crate::upstream::SentMark;
+use crate::sent_mark::SentMark;
 
 /// The body of a request on its way to an upstream.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::endpoint::{Attempt, Endpoints};
 use crate::handler::BoxError;
 use crate::idle_body::{IdleBody, IdleBodyError, is_too_slow};
 use crate::pool::{Lease, Pool};
+use crate::sent_mark::SentMark;
 use crate::settings::UpstreamSettings;
 use crate::waiting::WaitingRoom;
 
@@ -58,19 +59,6 @@ struct Address {
     /// Without a slash at its end.
     base: Box<str>,
     target: Target,
-}
-
-/// Whether anything of a call may have reached an upstream, for whoever waits for the call or
-/// drops it while it is under way, and how far its body has come. Clones share one truth.
-#[derive(Clone, Debug, Default)]
-pub struct SentMark(Arc<Sent>);
-
-#[derive(Debug, Default)]
-struct Sent {
-    sent: AtomicBool,
-    /// Whether the client's body, passed on as it comes, is still on its way.
-    uploading: AtomicBool,
-    uploaded: AtomicU64,
 }
 
 /// Why a call has no answer.
@@ -158,32 +146,6 @@ pub struct AddressState {
     pub in_flight: usize,
     /// Left aside after failures.
     pub ejected: bool,
-}
-
-impl SentMark {
-    /// Whether anything may have been sent; settled once the call has ended.
-    pub fn is_set(&self) -> bool {
-        self.0.sent.load(Ordering::Acquire)
-    }
-
-    /// Whether a body that the client still sends is on its way.
-    pub fn uploading(&self, uploading: bool) {
-        self.0.uploading.store(uploading, Ordering::Release);
-    }
-
-    /// So many more bytes of it have been passed on.
-    pub fn uploaded(&self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.0.uploaded.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn upload(&self) -> (bool, u64) {
-        (self.0.uploading.load(Ordering::Acquire), self.0.uploaded.load(Ordering::Relaxed))
-    }
-
-    fn set(&self, sent: bool) {
-        self.0.sent.store(sent, Ordering::Release);
-    }
 }
 
 impl UpstreamError {

@@ -158,7 +158,7 @@ fn within_plan(app: &App, plan: &str, wanted: &NewKey) -> Result<(), Problem> {
     let kind = KeyType::by_name(&wanted.kind);
     let plans = policy.plan(plan).zip(kind).and_then(|(plan, kind)| plan.key_limits.get(&kind));
     for bound in plans.into_iter().flatten() {
-        let name = bound.name.strip_prefix("key:").unwrap_or(&bound.name);
+        let name = bound.name.strip_prefix("key:").unwrap_or(bound.name);
         let Some(value) = wanted.limits.get(name) else { continue };
         let own = key_limit(name, value, &policy, &mut LimitNames::default());
         let own = own.map_err(|wrong| Problem::invalid(&format!("limits.{name}"), &wrong.why))?;

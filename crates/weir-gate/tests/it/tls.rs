@@ -10,8 +10,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use weir_gate::dial::DialError;
+use weir_gate::sent_mark::SentMark;
 use weir_gate::settings::UpstreamSettings;
-use weir_gate::upstream::{SentMark, UpstreamError, Upstreams};
+use weir_gate::upstream::{UpstreamError, Upstreams};
 
 use crate::support::{Front, settings, start};
 

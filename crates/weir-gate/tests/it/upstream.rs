@@ -12,8 +12,9 @@ use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
 use weir_gate::dial::DialError;
 use weir_gate::idle_body::IdleBodyError;
+use weir_gate::sent_mark::SentMark;
 use weir_gate::settings::UpstreamSettings;
-use weir_gate::upstream::{SentMark, UpstreamError, Upstreams};
+use weir_gate::upstream::{UpstreamError, Upstreams};
 
 use crate::support::eventually;
 
