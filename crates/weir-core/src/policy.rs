@@ -251,6 +251,12 @@ impl Policy {
         self.models.iter().find(|terms| terms.pattern.covers(model))
     }
 
+    /// Whether a model is named here as it is, and not only covered by a pattern.
+    pub fn names_model(&self, model: &str) -> bool {
+        let whole = |terms: &ModelTerms| terms.pattern.precision() == (model.len(), true);
+        self.model(model).is_some_and(whole) || self.prices.price(model).is_some()
+    }
+
     /// All models, most precise patterns first.
     pub fn models(&self) -> &[ModelTerms] {
         &self.models

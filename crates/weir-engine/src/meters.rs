@@ -12,6 +12,8 @@ use weir_core::money::Nano;
 use weir_core::policy::Policy;
 use weir_core::usage::Usage;
 
+use crate::tally::OTHER;
+
 /// How long something took, in buckets. Observed without a lock.
 #[derive(Debug, Default)]
 pub struct Durations {
@@ -204,7 +206,6 @@ const BOUNDS_US: [u64; 20] = [
     30_000_000,
     120_000_000,
 ];
-const OTHER: &str = "other";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Usage as it is counted for analytics, until it is written behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -60,12 +60,20 @@ pub(crate) struct TallyKey {
 
 /// Sums of calls that are not charged, in shards so that cores do not wait for each other.
 #[derive(Debug, Default)]
-pub(crate) struct Tallies([Mutex<Sums>; SHARDS]);
+pub(crate) struct Tallies([Mutex<Shard>; SHARDS]);
+
+#[derive(Debug, Default)]
+struct Shard {
+    sums: Sums,
+    /// Models that the policy does not name, by who asked for them on this day.
+    strangers: HashMap<AccountId, HashSet<Box<str>>>,
+    day: i64,
+}
 
 impl Tallies {
     pub(crate) fn count(&self, call: &Counted<'_>) {
         let shard = usize::try_from(call.account.0 ^ call.key.0).unwrap_or(0) % SHARDS;
-        add(&mut self.0[shard].lock(), call);
+        self.0[shard].lock().count(call);
     }
 
     /// Counts work that was metered elsewhere and is not charged: it was no request.
@@ -88,13 +96,13 @@ impl Tallies {
         };
         let counters = counters_of_usage(usage);
         let shard = usize::try_from(account.0).unwrap_or(0) % SHARDS;
-        self.0[shard].lock().entry(key).or_default().add(&counters);
+        self.0[shard].lock().sums.entry(key).or_default().add(&counters);
     }
 
     pub(crate) fn take(&self) -> Sums {
         let mut all = Sums::new();
         for shard in &self.0 {
-            for (key, counters) in std::mem::take(&mut *shard.lock()) {
+            for (key, counters) in std::mem::take(&mut shard.lock().sums) {
                 all.entry(key).or_default().add(&counters);
             }
         }
@@ -102,18 +110,49 @@ impl Tallies {
     }
 }
 
+impl Shard {
+    fn count(&mut self, call: &Counted<'_>) {
+        let mut key = TallyKey::of(call);
+        if !self.sums.contains_key(&key) && !self.tells_apart(call) {
+            key.model = OTHER.into();
+        }
+        self.sums.entry(key).or_default().add(&counters_of(call));
+    }
+
+    /// Whether a call is counted under the name of its model. Nobody pays for names that they make
+    /// up, and each is kept for long: so many a day, and the rest together.
+    fn tells_apart(&mut self, call: &Counted<'_>) -> bool {
+        if call.model.is_empty() || call.policy.names_model(call.model) {
+            return true;
+        }
+        let day = call.at.micros().div_euclid(DAY_US);
+        if day > self.day {
+            self.day = day;
+            self.strangers.clear();
+        }
+        let names = self.strangers.entry(call.account).or_default();
+        names.contains(call.model)
+            || (names.len() < STRANGERS_MAX && names.insert(call.model.into()))
+    }
+}
+
+impl TallyKey {
+    fn of(call: &Counted<'_>) -> Self {
+        Self {
+            account: call.account,
+            key: call.key,
+            minute: call.at.micros().div_euclid(MINUTE_US),
+            policy: call.policy.number(),
+            route: call.route,
+            model: call.model.into(),
+            status: call.status,
+        }
+    }
+}
+
 /// Adds a call to its sums.
 pub(crate) fn add(sums: &mut Sums, call: &Counted<'_>) {
-    let key = TallyKey {
-        account: call.account,
-        key: call.key,
-        minute: call.at.micros().div_euclid(MINUTE_US),
-        policy: call.policy.number(),
-        route: call.route,
-        model: call.model.into(),
-        status: call.status,
-    };
-    sums.entry(key).or_default().add(&counters_of(call));
+    sums.entry(TallyKey::of(call)).or_default().add(&counters_of(call));
 }
 
 /// Adds a charge that the ledger has, as far as its entry tells.
@@ -247,13 +286,55 @@ const NO_ROUTE: RouteIndex = RouteIndex(u16::MAX);
 /// What a client gets whose answer is withheld.
 const WITHHELD: u16 = 503;
 const SHARDS: usize = 8;
+/// The model under which those are counted that are not told apart.
+pub(crate) const OTHER: &str = "other";
+/// Names that the policy lacks, for each account, day and shard.
+const STRANGERS_MAX: usize = 32;
 const MINUTE_US: i64 = 60_000_000;
+const DAY_US: i64 = 1_440 * MINUTE_US;
 const GRAINS: [(Grain, i64); 3] =
-    [(Grain::Minute, MINUTE_US), (Grain::Hour, 60 * MINUTE_US), (Grain::Day, 1_440 * MINUTE_US)];
+    [(Grain::Minute, MINUTE_US), (Grain::Hour, 60 * MINUTE_US), (Grain::Day, DAY_US)];
 
 #[cfg(test)]
 mod tests {
+    use weir_core::policy::PolicyParts;
+
     use super::*;
+
+    fn counted<'a>(policy: &'a Policy, model: &'a str, day: i64) -> Counted<'a> {
+        Counted {
+            account: AccountId(1),
+            key: KeyId(1),
+            policy,
+            route: NO_ROUTE,
+            model,
+            status: 404,
+            limited: false,
+            usage: Usage::NONE,
+            charged: Nano::ZERO,
+            latency_ms: 1,
+            request_bytes: 0,
+            response_bytes: 0,
+            at: Timestamp::from_micros(day * DAY_US),
+        }
+    }
+
+    #[test]
+    fn models_that_are_made_up_are_told_apart_up_to_a_bound_each_day() {
+        let policy = Policy::new(PolicyNumber(1), PolicyParts::default()).unwrap();
+        let tallies = Tallies::default();
+        for day in [1, 2] {
+            for number in 0..500 {
+                tallies.count(&counted(&policy, &format!("made-up-{number}"), day));
+                tallies.count(&counted(&policy, "made-up-0", day));
+            }
+            let sums = tallies.take();
+            assert_eq!(sums.len(), STRANGERS_MAX + 1);
+            let of = |model| sums[&TallyKey::of(&counted(&policy, model, day))].requests;
+            let strangers = i64::try_from(STRANGERS_MAX).unwrap();
+            assert_eq!((of("made-up-0"), of(OTHER)), (501, 500 - strangers));
+        }
+    }
 
     #[test]
     fn a_latency_falls_into_the_first_bucket_that_bounds_it() {
