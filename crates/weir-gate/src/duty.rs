@@ -180,13 +180,17 @@ impl Facts {
 
     /// How a call ended whose answer had this status and came to its end.
     pub(crate) fn outcome(&self, tallied: &Tallied, status: StatusCode, flags: Flags) -> Outcome {
+        let untold = tallied.input_untold && tallied.usage.is_some_and(|usage| usage.input() == 0);
+        let estimated = if untold { Flags::ESTIMATED } else { Flags::default() };
         Outcome {
-            reported: tallied.usage,
+            reported: tallied
+                .usage
+                .map(|usage| if untold { self.with_input(usage) } else { usage }),
             produced: self.with_input(tallied.produced),
             free: status.as_u16() >= 400,
             cut: false,
             withheld: false,
-            flags: flags.and(tallied.flags),
+            flags: flags.and(tallied.flags).and(estimated),
             status: status.as_u16(),
             latency_ms: self.latency_ms(),
             request_bytes: self.body_fate.bytes(),

@@ -145,7 +145,9 @@ pub(crate) fn size(policy: &Policy, route: &Route, ask: Option<&Ask>) -> Size {
         (Some(asked), None) => Some(asked),
         (None, _) => None,
     };
-    let produces = ask.endpoint.default_bound().is_some() || ask.endpoint == Endpoint::Other;
+    // By its members alone a body is not believed to have no output: `size` beside a prompt may be
+    // there to make it look like a picture.
+    let produces = ask.endpoint.default_bound().is_some() || ask.guessed;
     let step = route.hold_output_tokens;
     let output = match (produces, most) {
         (false, _) => 0,

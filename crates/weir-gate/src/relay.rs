@@ -180,12 +180,16 @@ impl Stream {
     /// Watches pieces; gives back those that may leave now, in one run of bytes.
     fn look(&mut self, pieces: impl Iterator<Item = Piece>) -> Bytes {
         let mut out = Run::default();
+        let mut over = false;
         for piece in pieces {
+            // What follows the terminal event is no part of the answer, in the same read or later.
             let kind = match &piece {
+                _ if over => EventKind::Other,
                 Piece::Event(raw) | Piece::Rest(raw) => self.tally.event(raw),
                 Piece::Part { bytes, last } => self.tally.part(bytes, *last),
             };
-            self.ended |= kind == EventKind::Terminal;
+            over |= kind == EventKind::Terminal;
+            self.ended |= over;
             let tells_cost = self.facts.tell_cost && self.tally.carries_usage();
             if kind == EventKind::UsageOnly && self.facts.hide_usage && !self.facts.tell_cost {
                 continue;

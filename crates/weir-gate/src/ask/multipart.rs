@@ -34,7 +34,7 @@ pub fn ask_multipart(
     endpoint: Option<Endpoint>,
 ) -> Result<Ask, Unreadable> {
     let boundary = boundary(content_type).ok_or(Unreadable::NotMultipart)?;
-    let mut ask = Ask::blank(endpoint.unwrap_or(Endpoint::Other));
+    let mut ask = Ask::blank(endpoint);
     let mut input = Input::default();
     let mut given: Vec<&'static str> = Vec::new();
     for part in parts(body, &boundary)? {

@@ -66,7 +66,7 @@ fn read(body: &[u8], endpoint: Option<Endpoint>) -> Result<Ask, Unreadable> {
         return Err(Unreadable::NotAnObject);
     }
     let mut reading = Reading {
-        ask: Ask::blank(endpoint.unwrap_or(Endpoint::Other)),
+        ask: Ask::blank(endpoint),
         input: Input::default(),
         given: [false; DECISIVE.len()],
         signs: Signs::default(),

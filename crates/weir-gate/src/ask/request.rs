@@ -30,6 +30,8 @@ pub enum Endpoint {
 pub struct Ask {
     /// The API it is for.
     pub endpoint: Endpoint,
+    /// Whether only its members tell that, which are the client's to choose.
+    pub guessed: bool,
     /// The model's name, never empty.
     pub model: Option<Box<str>>,
     /// Whether the answer is to be a stream.
@@ -222,9 +224,10 @@ impl Ask {
     }
 
     /// A request that asks for nothing yet.
-    pub(super) fn blank(endpoint: Endpoint) -> Self {
+    pub(super) fn blank(endpoint: Option<Endpoint>) -> Self {
         Self {
-            endpoint,
+            endpoint: endpoint.unwrap_or(Endpoint::Other),
+            guessed: endpoint.is_none(),
             model: None,
             stream: false,
             n: 1,

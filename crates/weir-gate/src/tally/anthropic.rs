@@ -62,6 +62,7 @@ pub(super) fn usage(
     let mut reported = Usage::NONE;
     let mut any = false;
     let mut output = false;
+    let mut input = false;
     let mut cache_creation = 0;
     scan.object(|scan, name| {
         let meter = match name.decode().as_ref() {
@@ -81,6 +82,7 @@ pub(super) fn usage(
             reported.record(meter, amount);
             any = true;
             output |= meter == Meter::OutputTokens;
+            input |= meter != Meter::OutputTokens;
         }
         Ok::<(), Malformed>(())
     })?;
@@ -96,6 +98,7 @@ pub(super) fn usage(
         reported.record(meter, reported.of(meter).max(before.of(meter)));
     }
     let first = seen.reported.is_none();
+    seen.input_untold = !input && (first || seen.input_untold);
     seen.output_pending = (first || seen.output_pending) && !(output && stage == Stage::Whole);
     seen.reported = Some(reported);
     seen.carried = true;

@@ -111,6 +111,8 @@ pub(super) fn usage(scan: &mut Scanner<'_>, seen: &mut Seen) -> Result<(), Malfo
         seen.reported = Some(usage);
         seen.output_pending = figures.output_nonsense;
         seen.output_untold = figures.prompt.is_some() && figures.completion.is_none();
+        seen.input_untold =
+            figures.prompt.is_none() && figures.total.is_none() && figures.millis.is_none();
         seen.carried = true;
     }
     seen.implausible |= figures.odd;

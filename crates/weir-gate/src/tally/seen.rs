@@ -28,6 +28,8 @@ pub(super) struct Seen {
     pub(super) output_pending: bool,
     /// The report is of input alone: right where nothing was produced.
     pub(super) output_untold: bool,
+    /// The report is of output alone.
+    pub(super) input_untold: bool,
     pub(super) produced: Produced,
     /// What had been produced when usage was reported last.
     pub(super) produced_at_report: Produced,

@@ -501,3 +501,21 @@ fn pointers_that_are_none_are_refused() {
     assert_eq!("/a~2".parse::<Pointer>(), Err(InvalidPointer::Tilde));
     assert_eq!("/a".repeat(33).parse::<Pointer>(), Err(InvalidPointer::TooDeep));
 }
+
+#[test]
+fn a_report_of_output_alone_says_so() {
+    let openai = |usage: Value| whole(Shape::OpenAi, &json!({ "usage": usage })).input_untold;
+    assert!(openai(json!({"completion_tokens": 20})));
+    assert!(!openai(json!({"completion_tokens": 20, "total_tokens": 26})));
+    assert!(!openai(json!({"completion_tokens": 20, "prompt_tokens": 0})));
+    assert!(!openai(json!({"type": "duration", "seconds": 3})));
+    assert!(!openai(json!({})));
+    let anthropic = |usage: Value| whole(Shape::Anthropic, &json!({ "usage": usage })).input_untold;
+    assert!(anthropic(json!({"output_tokens": 20})));
+    assert!(!anthropic(json!({"output_tokens": 20, "input_tokens": 6})));
+    let start = json!({"type": "message_start", "message": {"usage": {"input_tokens": 6, "output_tokens": 1}}});
+    let delta = json!({"type": "message_delta", "usage": {"output_tokens": 20}});
+    let (_, told) = stream(Shape::Anthropic, &[named(&start), named(&delta)]);
+    assert!(!told.input_untold);
+    assert!(stream(Shape::Anthropic, &[named(&delta)]).1.input_untold);
+}

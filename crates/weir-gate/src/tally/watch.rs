@@ -49,6 +49,8 @@ pub struct Tallied {
     /// Where [`Flags::IMPLAUSIBLE`] is set a figure may be as large as [`super::PLAUSIBLE_MAX`]: whoever
     /// charges bounds it by what the call could have cost.
     pub usage: Option<Usage>,
+    /// Whether that is of output alone: the upstream said nothing of input.
+    pub input_untold: bool,
     /// Output as counted from the text itself ([`super::estimated_tokens`]), of a whole body that
     /// reports what makes sense as reported; it never has input.
     pub produced: Usage,
@@ -103,7 +105,8 @@ impl Tally {
         if !plain::read(body, |scan| self.read_usage(scan, &mut seen)) {
             return None;
         }
-        let told = !seen.implausible && !seen.output_pending && !seen.output_untold;
+        let told =
+            !seen.implausible && !seen.output_pending && !seen.output_untold && !seen.input_untold;
         let reported = seen.reported.filter(|_| told)?;
         seen.produced = Produced::told(reported.output());
         seen.produced_at_report = seen.produced;
@@ -221,6 +224,7 @@ impl Tally {
         }
         Tallied {
             usage,
+            input_untold: self.seen.input_untold,
             produced,
             flags,
             body_bytes: self.body_bytes,

@@ -43,6 +43,13 @@ price = "m"
 hold_output_tokens = 100
 
 [[routes]]
+match = "POST /ai/write"
+upstream = "mock"
+usage = "openai"
+price = "m"
+hold_output_tokens = 100
+
+[[routes]]
 match = "POST /v1/messages"
 upstream = "mock"
 usage = "anthropic"

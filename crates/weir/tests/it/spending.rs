@@ -260,3 +260,18 @@ fn a_bound_that_the_endpoint_does_not_know_is_none_to_hold_by() {
     }
     assert_eq!(shop.available(), 50);
 }
+
+#[test]
+fn a_text_that_is_made_to_look_like_a_picture_is_held_for_as_a_text() {
+    let shop = Shop::open("0.05");
+    for body in [
+        r#"{"model":"m","prompt":"Hi","size":"1024x1024"}"#,
+        r#"{"model":"m","input":"Hi","voice":"alloy"}"#,
+        r#"{"model":"m","input":"Hi","dimensions":3}"#,
+    ] {
+        let refused = shop.weir.call(0, "POST", "/ai/write", body);
+        assert_eq!(refused.status, 402, "{body}: {}", refused.text());
+        assert!(refused.text().contains("must hold 0.10 USD"), "{body}: {}", refused.text());
+    }
+    assert_eq!(shop.available(), 50);
+}
