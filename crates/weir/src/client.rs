@@ -11,8 +11,10 @@ use serde::Serialize;
 use serde_json::Value;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body, BodyReader};
+use weir_wire::header::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
 
 use crate::context::Contexts;
+use crate::once::{Failing, Once, fresh_key};
 
 /// Where the admin API is and by what key one gets in. The key never stands in an argument.
 #[derive(Debug, clap::Args)]
@@ -131,15 +133,44 @@ impl Client {
         self.answer(call.call())
     }
 
-    /// POSTs to a path below `/admin/v1/`.
+    /// POSTs a question, which changes nothing, to a path below `/admin/v1/`.
     ///
     /// # Errors
     ///
     /// [`RefusedByServer`], or what is in the way of an answer.
-    pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+    pub(crate) fn ask(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
         let body = serde_json::to_string(body)?;
         let call = self.agent.post(self.url(path)).header("authorization", &self.authorization);
         self.answer(call.content_type("application/json").send(body))
+    }
+
+    /// POSTs the one change of a command to a path below `/admin/v1/`, which takes effect once
+    /// even where the connection breaks off.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusedByServer`], or what is in the way of an answer, and how to say it again.
+    pub(crate) fn post_once(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        once: &Once,
+    ) -> anyhow::Result<Value> {
+        let key = once.key()?;
+        let advice = format!(
+            "the same command with --idempotency-key {key} says it again and takes effect once"
+        );
+        self.post_keyed(path, serde_json::to_string(body)?, &key, &advice)
+    }
+
+    /// The same for one change of many, of a command that does nothing twice when it is run again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::post_once`].
+    pub(crate) fn post_of_many(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+        let advice = "run the same command again: what took effect is not done twice";
+        self.post_keyed(path, serde_json::to_string(body)?, &fresh_key()?, advice)
     }
 
     /// POSTs to a path below `/admin/v1/` and takes any time for the answer.
@@ -338,11 +369,56 @@ impl Client {
         format!("cannot reach the admin API at {} ({asked})", self.base)
     }
 
+    /// Sends it once more where the connection broke off before the whole answer was there.
+    fn post_keyed(
+        &self,
+        path: &str,
+        body: String,
+        key: &str,
+        advice: &str,
+    ) -> anyhow::Result<Value> {
+        let exchange = || {
+            let call = self.agent.post(self.url(path)).header("authorization", &self.authorization);
+            let call = call.header(IDEMPOTENCY_KEY, key).content_type("application/json");
+            call.send(&body).and_then(Told::read)
+        };
+        let unsure = |why: &dyn std::fmt::Display| {
+            let (base, what) = (&self.base, "it may or may not have taken effect");
+            format!("the admin API at {base} gave no whole answer: {why}\n  {what}; {advice}")
+        };
+        let told = match exchange() {
+            Err(error) if Failing::of(&error) == Failing::BrokenOff => {
+                exchange().map_err(|error| anyhow::anyhow!(unsure(&error)))?
+            }
+            Err(error) if Failing::of(&error) == Failing::Unsent => {
+                return Err(error).with_context(|| self.unreachable());
+            }
+            told => told.map_err(|error| anyhow::anyhow!(unsure(&error)))?,
+        };
+        // A gateway in between knows as little of what became of it; and what still runs may end well.
+        if told.is_unsure() {
+            let status = told.status.as_u16();
+            return Err(RefusedByServer::new(unsure(&format!("status {status}"))).into());
+        }
+        let again = told.again;
+        let answer = self.judge(told)?;
+        if again && answer.get("secret").is_some_and(Value::is_null) {
+            let how = "rotate it, or withdraw it and make another";
+            // Nothing is left to be done when stderr is gone.
+            let _ = writeln!(
+                std::io::stderr(),
+                "this had taken effect, but its secret is in no answer but the first: {how}"
+            );
+        }
+        Ok(answer)
+    }
+
     fn answer(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Value> {
-        let mut response = sent.with_context(|| self.unreachable())?;
-        let status = response.status();
-        let text = response.body_mut().read_to_string().context("the answer broke off")?;
-        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let response = sent.with_context(|| self.unreachable())?;
+        self.judge(Told::read(response).context("the answer broke off")?)
+    }
+
+    fn judge(&self, Told { status, body, .. }: Told) -> anyhow::Result<Value> {
         if status.is_success() {
             return Ok(body);
         }
@@ -358,6 +434,30 @@ impl Client {
         }
         let message = format!("{detail} ({}, {code}){help}", status.as_u16());
         Err(RefusedByServer { message }.into())
+    }
+}
+
+/// A whole answer.
+struct Told {
+    status: StatusCode,
+    /// Whether it is that of an earlier request with the same key.
+    again: bool,
+    body: Value,
+}
+
+impl Told {
+    fn read(mut response: Response<Body>) -> Result<Self, ureq::Error> {
+        let text = response.body_mut().read_to_string()?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let again = response.headers().contains_key(IDEMPOTENCY_REPLAYED);
+        Ok(Self { status: response.status(), again, body })
+    }
+
+    /// Whether it leaves open what became of the request.
+    fn is_unsure(&self) -> bool {
+        let code = self.body.pointer("/error/code").and_then(Value::as_str);
+        matches!(self.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
+            || code == Some("idempotency_in_progress")
     }
 }
 

@@ -37,6 +37,7 @@ mod books;
 mod command;
 
 mod context;
+mod once;
 
 mod client;
 mod input;

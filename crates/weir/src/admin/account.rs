@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{self, Client, Target, exit_code};
 use crate::input::read_text;
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir account` takes.
@@ -39,6 +40,8 @@ enum Action {
         /// Whatever you want to keep with it, as a JSON object.
         #[arg(long, value_name = "JSON")]
         metadata: Option<String>,
+        #[command(flatten)]
+        once: Once,
     },
     /// List accounts.
     List {
@@ -120,14 +123,14 @@ pub(crate) fn run(args: &AccountArgs) -> anyhow::Result<ExitCode> {
 
 fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
     match action {
-        Action::Create { name, plan, external_id, email, metadata } => {
+        Action::Create { name, plan, external_id, email, metadata, once } => {
             let mut body = json!({ "name": name, "plan": plan });
             put(&mut body, "external_id", external_id.as_deref());
             put(&mut body, "email", email.as_deref());
             if let Some(metadata) = metadata {
                 body["metadata"] = object("--metadata", metadata)?;
             }
-            print::one(&client.post("accounts", &body)?, json)?;
+            print::one(&client.post_once("accounts", &body, once)?, json)?;
         }
         Action::List { plan, status, most } => {
             let wanted = [("plan", plan.as_deref()), ("status", status.as_deref())];

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::client::{Client, Target, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir admin-key` takes.
@@ -27,6 +28,8 @@ enum Action {
         /// What its holder may do: look, change accounts and money, or everything.
         #[arg(long, value_parser = ["viewer", "operator", "owner"])]
         role: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// List the admin keys; the owner's own of the configuration is not among them.
     List {
@@ -53,9 +56,9 @@ pub(crate) fn run(args: &AdminKeyArgs) -> anyhow::Result<ExitCode> {
 
 fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
     match action {
-        Action::Create { name, role } => {
+        Action::Create { name, role, once } => {
             let body = json!({ "name": name, "role": role });
-            print::one(&client.post("admin-keys", &body)?, json)?;
+            print::one(&client.post_once("admin-keys", &body, once)?, json)?;
         }
         Action::List { most } => {
             print::rows(&client.list("admin-keys", *most)?, &COLUMNS, json)?;

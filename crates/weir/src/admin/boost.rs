@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Target, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir boost` takes.
@@ -41,6 +42,8 @@ enum Action {
         /// Why.
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// List the boosts of an account.
     List {
@@ -71,7 +74,7 @@ pub(crate) fn run(args: &BoostArgs) -> anyhow::Result<ExitCode> {
 
 fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
     match action {
-        Action::Create { account, limit, multiplier, value, from, until, reason } => {
+        Action::Create { account, limit, multiplier, value, from, until, reason, once } => {
             let id = client.account(account)?;
             let mut body = json!({ "limit": limit, "until": until, "reason": reason });
             if let Some(multiplier) = multiplier {
@@ -83,7 +86,7 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             if let Some(from) = from {
                 body["from"] = Value::from(from.as_str());
             }
-            print::one(&client.post(&format!("accounts/{id}/boosts"), &body)?, json)?;
+            print::one(&client.post_once(&format!("accounts/{id}/boosts"), &body, once)?, json)?;
         }
         Action::List { account } => {
             let id = client.account(account)?;

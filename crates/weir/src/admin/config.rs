@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
         Action::Reload => {
             let body = Value::Object(serde_json::Map::new());
             let client = args.target.client()?;
-            client.post("config/reload", &body).and_then(|changes| show(&changes, json))
+            client.post_of_many("config/reload", &body).and_then(|changes| show(&changes, json))
         }
     })
 }

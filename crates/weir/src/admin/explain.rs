@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn show(args: &ExplainArgs, client: &Client) -> anyhow::Result<()> {
-    let answer = client.post("explain", &question(args, client)?)?;
+    let answer = client.ask("explain", &question(args, client)?)?;
     if args.target.json {
         return Ok(print::one(&answer, true)?);
     }

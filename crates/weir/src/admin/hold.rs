@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::client::{Client, Target, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir hold` takes.
@@ -33,6 +34,8 @@ enum Action {
         /// What it is for; it stands beside the charge.
         #[arg(long, default_value = "")]
         reference: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// List the durable holds of an account, the oldest first.
     List {
@@ -52,11 +55,15 @@ enum Action {
         /// How much: less or more than was held, or `0`.
         #[arg(allow_negative_numbers = true)]
         amount: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Give back what a hold reserves; nothing is charged.
     Void {
         /// The hold's id.
         hold: String,
+        #[command(flatten)]
+        once: Once,
     },
 }
 
@@ -72,11 +79,11 @@ pub(crate) fn run(args: &HoldArgs) -> anyhow::Result<ExitCode> {
 
 fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
     match action {
-        Action::Create { account, amount, expires_in, reference } => {
+        Action::Create { account, amount, expires_in, reference, once } => {
             let id = client.account(account)?;
             let body =
                 json!({ "amount": amount, "expires_in": expires_in, "reference": reference });
-            print::one(&client.post(&format!("accounts/{id}/holds"), &body)?, json)?;
+            print::one(&client.post_once(&format!("accounts/{id}/holds"), &body, once)?, json)?;
         }
         Action::List { account, open, most } => {
             let path = format!("accounts/{}/holds", client.account(account)?);
@@ -92,12 +99,12 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             })?;
             print::rows(&holds, &COLUMNS, json)?;
         }
-        Action::Settle { hold, amount } => {
+        Action::Settle { hold, amount, once } => {
             let body = json!({ "amount": amount });
-            print::one(&client.post(&format!("holds/{hold}/settle"), &body)?, json)?;
+            print::one(&client.post_once(&format!("holds/{hold}/settle"), &body, once)?, json)?;
         }
-        Action::Void { hold } => {
-            print::one(&client.post(&format!("holds/{hold}/void"), &json!({}))?, json)?;
+        Action::Void { hold, once } => {
+            print::one(&client.post_once(&format!("holds/{hold}/void"), &json!({}), once)?, json)?;
         }
     }
     Ok(())

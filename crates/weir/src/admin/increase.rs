@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::client::{Client, Target, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir increase` takes.
@@ -37,6 +38,8 @@ enum Action {
         /// The new limit, such as `2000/hour`.
         #[arg(long)]
         limit: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Refuse a request.
     Decline {
@@ -45,6 +48,8 @@ enum Action {
         /// What the customer is told.
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        once: Once,
     },
 }
 
@@ -67,13 +72,13 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
         Action::Show { increase } => {
             print::one(&client.read(&format!("limit-increases/{increase}"))?, json)?;
         }
-        Action::Approve { increase, limit } => {
+        Action::Approve { increase, limit, once } => {
             let path = format!("limit-increases/{increase}/approve");
-            print::one(&client.post(&path, &json!({ "limit": limit }))?, json)?;
+            print::one(&client.post_once(&path, &json!({ "limit": limit }), once)?, json)?;
         }
-        Action::Decline { increase, reason } => {
+        Action::Decline { increase, reason, once } => {
             let path = format!("limit-increases/{increase}/decline");
-            print::one(&client.post(&path, &json!({ "reason": reason }))?, json)?;
+            print::one(&client.post_once(&path, &json!({ "reason": reason }), once)?, json)?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::admin::account::{limit_changes, put};
 use crate::client::{Client, Target, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir key` takes.
@@ -44,6 +45,8 @@ enum Action {
         /// How long the old one stays valid: `24h`.
         #[arg(long, default_value = "24h")]
         overlap: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Withdraw a key at once.
     Revoke {
@@ -86,6 +89,8 @@ struct Create {
     /// The SHA-256 of a secret that the customer already holds, in hexadecimal; none is made then.
     #[arg(long, value_name = "HEX")]
     secret_sha256: Option<String>,
+    #[command(flatten)]
+    once: Once,
 }
 
 #[derive(Debug, Args)]
@@ -153,7 +158,8 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
     match action {
         Action::Create(new) => {
             let id = client.account(&new.account)?;
-            print::one(&client.post(&format!("accounts/{id}/keys"), &body_of(new)?)?, json)?;
+            let path = format!("accounts/{id}/keys");
+            print::one(&client.post_once(&path, &body_of(new)?, &new.once)?, json)?;
         }
         Action::List { account, most } => {
             let id = client.account(account)?;
@@ -165,9 +171,9 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             let path = format!("keys/{}", update.key);
             print::one(&client.patch(&path, &changes(update)?)?, json)?;
         }
-        Action::Rotate { key, overlap } => {
+        Action::Rotate { key, overlap, once } => {
             let body = json!({ "overlap": overlap });
-            print::one(&client.post(&format!("keys/{key}/rotate"), &body)?, json)?;
+            print::one(&client.post_once(&format!("keys/{key}/rotate"), &body, once)?, json)?;
         }
         Action::Revoke { key } => drop(client.delete(&format!("keys/{key}"))?),
     }

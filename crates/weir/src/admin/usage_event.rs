@@ -116,7 +116,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Box<RawValue>>> {
 fn send(client: &Client, events: &[Box<RawValue>], json: bool) -> anyhow::Result<()> {
     let mut outcomes = Vec::with_capacity(events.len());
     for batch in events.chunks(BATCH_MAX) {
-        let mut taken = client.post("usage-events", &batch).inspect_err(|_| {
+        let mut taken = client.post_of_many("usage-events", &batch).inspect_err(|_| {
             let (taken, all) = (outcomes.len(), events.len());
             let advice = "send all of them again: each is charged once";
             // What is in the way comes after this; nothing is lost if nobody reads it.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::account::put;
 use crate::client::{Client, Target, escape, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir wallet` takes.
@@ -48,6 +49,8 @@ enum Action {
         /// The automatic top-up that it answers, as the event that asked for it names it.
         #[arg(long)]
         reference: Option<String>,
+        #[command(flatten)]
+        once: Once,
     },
     /// Take a charge back, wholly or in part.
     Refund {
@@ -61,6 +64,8 @@ enum Action {
         /// Why.
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Change its terms: credit line, alerts, automatic top-ups.
     Update(Update),
@@ -74,6 +79,8 @@ enum Action {
         /// Why.
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        once: Once,
     },
     /// Show what happened to it in a month.
     Statement {
@@ -95,6 +102,8 @@ enum Action {
         /// Why.
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// List what changed the balance, newest first.
     Entries {
@@ -158,7 +167,7 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             let id = client.account(account)?;
             print::one(&client.read(&format!("accounts/{id}/wallet"))?, json)?;
         }
-        Action::TopUp { account, amount, note, promo, expires_at, priority, reference } => {
+        Action::TopUp { account, amount, note, promo, expires_at, priority, reference, once } => {
             let id = client.account(account)?;
             let mut body = json!({ "amount": amount });
             put(&mut body, "note", note.as_deref());
@@ -168,29 +177,38 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             if let Some(priority) = priority {
                 body["priority"] = json!(priority);
             }
-            print::one(&client.post(&format!("accounts/{id}/wallet/top-ups"), &body)?, json)?;
+            print::one(
+                &client.post_once(&format!("accounts/{id}/wallet/top-ups"), &body, once)?,
+                json,
+            )?;
         }
-        Action::Adjust { account, amount, reason } => {
+        Action::Adjust { account, amount, reason, once } => {
             let id = client.account(account)?;
             let body = json!({ "amount": amount, "reason": reason });
-            print::one(&client.post(&format!("accounts/{id}/wallet/adjustments"), &body)?, json)?;
+            print::one(
+                &client.post_once(&format!("accounts/{id}/wallet/adjustments"), &body, once)?,
+                json,
+            )?;
         }
-        Action::Refund { account, entry, amount, reason } => {
+        Action::Refund { account, entry, amount, reason, once } => {
             let id = client.account(account)?;
             let mut body = json!({ "entry_id": entry, "reason": reason });
             put(&mut body, "amount", amount.as_deref());
-            print::one(&client.post(&format!("accounts/{id}/wallet/refunds"), &body)?, json)?;
+            print::one(
+                &client.post_once(&format!("accounts/{id}/wallet/refunds"), &body, once)?,
+                json,
+            )?;
         }
         Action::Update(update) => {
             let path = format!("accounts/{}/wallet", client.account(&update.account)?);
             print::one(&client.patch(&path, &changes(update))?, json)?;
         }
-        Action::DeclineTopUp { account, reference, reason } => {
+        Action::DeclineTopUp { account, reference, reason, once } => {
             let id = client.account(account)?;
             let mut body = json!({ "reference": reference });
             put(&mut body, "reason", reason.as_deref());
             let path = format!("accounts/{id}/wallet/auto-top-up/decline");
-            print::one(&client.post(&path, &body)?, json)?;
+            print::one(&client.post_once(&path, &body, once)?, json)?;
         }
         Action::Statement { account, month, csv } => {
             let id = client.account(account)?;

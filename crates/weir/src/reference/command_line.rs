@@ -4,6 +4,7 @@ use clap::{Arg, Args, Command};
 
 use super::table::{code, codes, table};
 use crate::client::Target;
+use crate::once::Once;
 
 /// Every command with its arguments.
 pub(super) fn section(mut root: Command) -> String {
@@ -12,6 +13,9 @@ pub(super) fn section(mut root: Command) -> String {
     let known: Vec<&str> = of_server.get_arguments().map(|arg| arg.get_id().as_str()).collect();
     let mut text = String::from(HEAD);
     text.push_str(&table(&COLUMNS, &of_server.get_arguments().map(row).collect::<Vec<_>>()));
+    text.push_str(ONCE);
+    let once = Once::augment_args(Command::new("once"));
+    text.push_str(&table(&COLUMNS, &once.get_arguments().map(row).collect::<Vec<_>>()));
     for command in root.get_subcommands() {
         describe(command, "weir", &known, &mut text);
     }
@@ -26,12 +30,18 @@ fn describe(command: &Command, parent: &str, of_server: &[&str], text: &mut Stri
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let arguments: Vec<&Arg> = command.get_arguments().collect();
     let asks_server = arguments.iter().any(|arg| arg.get_id() == "admin_url");
+    let takes_key = arguments.iter().any(|arg| arg.get_id() == KEY);
     let own = arguments.into_iter().filter(|arg| {
         let id = arg.get_id().as_str();
-        id != "help" && !arg.is_hide_set() && !(asks_server && of_server.contains(&id))
+        let elsewhere = matches!(id, "help" | KEY) || (asks_server && of_server.contains(&id));
+        !elsewhere && !arg.is_hide_set()
     });
     let rows: Vec<_> = own.map(row).collect();
-    let also = if asks_server { " Takes the options of a server." } else { "" };
+    let also = match (asks_server, takes_key) {
+        (true, true) => " Takes the options of a server and `--idempotency-key`.",
+        (true, false) => " Takes the options of a server.",
+        (false, _) => "",
+    };
     text.push_str(&format!("\n### {name}\n\n{about}.{also}\n"));
     text.push_str(&table(&COLUMNS, &rows));
     for within in command.get_subcommands() {
@@ -67,6 +77,12 @@ fn row(arg: &Arg) -> Vec<String> {
 }
 
 const COLUMNS: [&str; 4] = ["argument", "values", "default", "meaning"];
+const KEY: &str = "idempotency_key";
+const ONCE: &str = "
+Commands that make one change send it with an `Idempotency-Key` of its own and, where the connection breaks off before the
+answer, once more with the same key: it takes effect once. Where no answer comes even then, the error says that it may or may
+not have taken effect, and names the key by which the same command says it again:
+";
 const HEAD: &str = "
 ## Command line
 

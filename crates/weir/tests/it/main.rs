@@ -23,6 +23,7 @@ mod priced;
 mod activation;
 mod analytics;
 mod billing;
+mod broken_off;
 mod commands;
 mod config;
 mod contracts;

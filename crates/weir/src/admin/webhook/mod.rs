@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::admin::account::put;
 use crate::client::{Client, Target, exit_code};
+use crate::once::Once;
 use crate::print::{self, Column};
 
 /// What `weir webhook` takes.
@@ -36,6 +37,8 @@ enum Action {
         /// What people call it.
         #[arg(long)]
         description: Option<String>,
+        #[command(flatten)]
+        once: Once,
     },
     /// List your own webhooks, or those of an account.
     List {
@@ -63,11 +66,15 @@ enum Action {
         /// How long messages are signed with the old one, too.
         #[arg(long, default_value = "24h")]
         overlap: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Send a test event to a webhook.
     Test {
         /// Its id.
         webhook: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Deliver an event, or those of a time, again.
     Replay {
@@ -85,6 +92,8 @@ enum Action {
         /// Only what was given up.
         #[arg(long, requires = "since")]
         failed_only: bool,
+        #[command(flatten)]
+        once: Once,
     },
     /// List what was delivered to a webhook, what waits and what failed, the newest first.
     Deliveries {
@@ -151,10 +160,10 @@ pub(crate) fn run(args: &WebhookArgs) -> anyhow::Result<ExitCode> {
 
 fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
     match action {
-        Action::Create { url, events, description } => {
+        Action::Create { url, events, description, once } => {
             let mut body = json!({ "url": url, "events": events });
             put(&mut body, "description", description.as_deref());
-            print::one(&client.post("webhooks", &body)?, json)?;
+            print::one(&client.post_once("webhooks", &body, once)?, json)?;
         }
         Action::List { account } => {
             let path = match account {
@@ -171,15 +180,15 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             print::one(&client.patch(&path, &body_of(update))?, json)?;
         }
         Action::Delete { webhook } => drop(client.delete(&format!("webhooks/{webhook}"))?),
-        Action::Rotate { webhook, overlap } => {
+        Action::Rotate { webhook, overlap, once } => {
             let path = format!("webhooks/{webhook}/rotate-secret");
-            print::one(&client.post(&path, &json!({ "overlap": overlap }))?, json)?;
+            print::one(&client.post_once(&path, &json!({ "overlap": overlap }), once)?, json)?;
         }
-        Action::Test { webhook } => {
+        Action::Test { webhook, once } => {
             let path = format!("webhooks/{webhook}/test");
-            print::one(&client.post(&path, &json!({}))?, json)?;
+            print::one(&client.post_once(&path, &json!({}), once)?, json)?;
         }
-        Action::Replay { webhook, event, since, until, failed_only } => {
+        Action::Replay { webhook, event, since, until, failed_only, once } => {
             let mut body = json!({});
             put(&mut body, "event_id", event.as_deref());
             put(&mut body, "since", since.as_deref());
@@ -187,7 +196,10 @@ fn act(action: &Action, client: &Client, json: bool) -> anyhow::Result<()> {
             if *failed_only {
                 body["failed_only"] = Value::Bool(true);
             }
-            print::one(&client.post(&format!("webhooks/{webhook}/replay"), &body)?, json)?;
+            print::one(
+                &client.post_once(&format!("webhooks/{webhook}/replay"), &body, once)?,
+                json,
+            )?;
         }
         Action::Deliveries { webhook, most } => {
             let rows = client.list(&format!("webhooks/{webhook}/deliveries"), *most)?;

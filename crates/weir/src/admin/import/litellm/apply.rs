@@ -64,7 +64,7 @@ impl Made {
         let Some(id) = id else { return Ok(()) };
         self.balance(&id, account, client)?;
         for key in &account.keys {
-            match attempt(client.post(&format!("accounts/{id}/keys"), key))? {
+            match attempt(client.post_of_many(&format!("accounts/{id}/keys"), key))? {
                 Ok(_) => self.keys += 1,
                 Err(why) if why.contains("key with this secret exists") => self.known += 1,
                 Err(why) => self.refused.push(format!("key {}: {why}", key["name"])),
@@ -85,7 +85,7 @@ impl Made {
         if let Some(email) = &account.email {
             body["email"] = Value::from(email.as_str());
         }
-        let made = match attempt(client.post("accounts", &body))? {
+        let made = match attempt(client.post_of_many("accounts", &body))? {
             Ok(made) => made,
             Err(why) => {
                 self.refused.push(format!("account {}: {why}", account.name));
@@ -119,7 +119,9 @@ impl Made {
             return Ok(());
         }
         let body = json!({ "amount": amount, "note": "what was left of the budget at LiteLLM" });
-        if let Err(why) = attempt(client.post(&format!("accounts/{id}/wallet/top-ups"), &body))? {
+        if let Err(why) =
+            attempt(client.post_of_many(&format!("accounts/{id}/wallet/top-ups"), &body))?
+        {
             self.refused.push(format!("balance of {}: {why}", account.name));
         }
         Ok(())
