@@ -44,20 +44,20 @@ impl Behind {
         let mut rounds = 0;
         loop {
             let stopped = self.stop.wait(if more { Duration::ZERO } else { INTERVAL });
+            more = false;
             let round = self.stop.begin_round();
             let asked = stopped || std::mem::replace(&mut rounds, round) != round;
             // Of a full disk, what is left belongs to the ledger.
             if self.health.get() != StoreHealth::Full && self.may_write(asked) {
                 if usage == Trust::Kept {
-                    usage = judge("usage", self.flush(stopped));
+                    usage = judge("usage", self.flush(stopped).map(|left| more |= left));
                 }
                 // A stop does not wait for what any later time can do as well.
                 if usage == Trust::Kept && packed == Trust::Kept && !stopped {
                     packed = judge("usage, packed", self.usage.pack(&self.pending));
                 }
-                more = false;
                 if index == Trust::Kept {
-                    index = judge("index", self.compute().map(|left| more = left));
+                    index = judge("index", self.compute().map(|left| more |= left));
                 }
             }
             self.stop.end_round(round);
@@ -75,8 +75,8 @@ impl Behind {
 
     /// At a stop nothing more will be decided: all that was handed in is written. Usage that may
     /// count a charge which was not stored waits until that is posted again; if the process ends
-    /// before, the next one counts by the ledger.
-    fn flush(&mut self, stopped: bool) -> rusqlite::Result<()> {
+    /// before, the next one counts by the ledger. Whether more is left to be forgotten.
+    fn flush(&mut self, stopped: bool) -> rusqlite::Result<bool> {
         let decided = match stopped {
             true => i64::MAX,
             false => self.progress.decided.load(Ordering::Acquire),

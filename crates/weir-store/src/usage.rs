@@ -6,6 +6,8 @@ mod kinds;
 
 mod pack;
 
+mod forget;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
@@ -19,10 +21,11 @@ use crate::index::{number, set_number};
 use crate::record::read_id;
 use crate::schema::USAGE;
 
+use self::forget::forget_rollups;
 use self::pack::pack;
 pub(crate) use self::pack::read_rollups;
 pub use self::rollup::{Apart, Counters, Grain, LATENCY_BUCKETS, Rollup, RollupKey, RollupRange};
-use self::rollup::{bounded, forget_rollups, read_key, write_rollups};
+use self::rollup::{bounded, read_key, write_rollups};
 pub(crate) use self::rollup::{read_rollup_accounts, read_totals};
 
 /// Which limit of whom.
@@ -64,6 +67,7 @@ struct Changes {
     usage: VecDeque<Usage>,
     /// Whether usage stays here for now.
     held: bool,
+    /// At most one of a kind.
     forget: Vec<Forget>,
 }
 
@@ -116,10 +120,7 @@ impl Pending {
     }
 
     pub(crate) fn forget(&self, what: Forget) {
-        let mut state = self.state.lock();
-        if state.forget.len() < FORGET_MAX {
-            state.forget.push(what);
-        }
+        forget(&mut self.state.lock().forget, what);
     }
 
     pub(crate) fn ended(&self, by: Timestamp) {
@@ -178,8 +179,7 @@ impl Pending {
                 None => state.usage.push_back(last),
             }
         }
-        state.forget.extend(earlier.forget);
-        state.forget.truncate(FORGET_MAX);
+        earlier.forget.into_iter().for_each(|what| forget(&mut state.forget, what));
     }
 }
 
@@ -201,7 +201,8 @@ impl UsageDb {
         Ok(Self { conn: USAGE.open(path)? })
     }
 
-    /// Writes what was handed in, in one transaction; on failure it stays handed in. Usage waits
+    /// Writes what was handed in, in one transaction; on failure it stays handed in. Of what need
+    /// not be kept only a part is removed; whether more is left. Usage waits
     /// until the ledger has `decided` about all charges in it, or it would count what a crash
     /// can still take away; what was refused is not waited for. It is noted to know the ledger no
     /// further than that is `durable`.
@@ -210,19 +211,26 @@ impl UsageDb {
         pending: &Pending,
         decided: i64,
         durable: i64,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<bool> {
         let changes = pending.take(decided);
         if changes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let written = self.write(&changes, durable);
-        if written.is_err() {
-            pending.put_back(changes);
+        match self.write(&changes, durable) {
+            Ok(left) => {
+                let more = !left.is_empty();
+                left.into_iter().for_each(|what| pending.forget(what));
+                Ok(more)
+            }
+            Err(error) => {
+                pending.put_back(changes);
+                Err(error)
+            }
         }
-        written
     }
 
-    fn write(&mut self, changes: &Changes, durable: i64) -> rusqlite::Result<()> {
+    /// What is still to be forgotten.
+    fn write(&mut self, changes: &Changes, durable: i64) -> rusqlite::Result<Vec<Forget>> {
         let tx = self.conn.transaction()?;
         write_windows(&tx, &changes.windows)?;
         for usage in &changes.usage {
@@ -230,16 +238,22 @@ impl UsageDb {
             let before = number(&tx, "applied_seq")?;
             set_number(&tx, "applied_seq", before.max(usage.applied.min(durable)))?;
         }
+        let mut left = Vec::new();
         for what in &changes.forget {
             match *what {
                 Forget::Windows(now) => {
                     tx.prepare_cached("DELETE FROM window WHERE ends_at <= ?1")?
                         .execute([now.micros()])?;
                 }
-                Forget::Rollups(grain, before) => forget_rollups(&tx, grain, before)?,
+                Forget::Rollups(grain, before) => {
+                    if forget_rollups(&tx, grain, before)? {
+                        left.push(*what);
+                    }
+                }
             }
         }
-        tx.commit()
+        tx.commit()?;
+        Ok(left)
     }
 
     /// Packs a part of the intervals that are over.
@@ -272,6 +286,24 @@ impl Changes {
     fn is_empty(&self) -> bool {
         self.windows.is_empty() && self.usage.is_empty() && self.forget.is_empty()
     }
+}
+
+/// Adds to what is to be forgotten; of the same kind only the latest time counts.
+fn forget(all: &mut Vec<Forget>, what: Forget) {
+    for known in all.iter_mut() {
+        match (known, what) {
+            (Forget::Windows(known), Forget::Windows(by)) => {
+                *known = by.max(*known);
+                return;
+            }
+            (Forget::Rollups(grain, known), Forget::Rollups(other, by)) if *grain == other => {
+                *known = by.max(*known);
+                return;
+            }
+            _ => {}
+        }
+    }
+    all.push(what);
 }
 
 fn write_windows(
@@ -318,5 +350,4 @@ fn read_window(row: &Row<'_>) -> Result<(WindowKey, WindowState), ReadError> {
     Ok((key, state))
 }
 
-const FORGET_MAX: usize = 64;
 const WAITING_MAX: usize = 4;

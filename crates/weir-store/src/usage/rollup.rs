@@ -322,18 +322,6 @@ pub(super) fn write_rollups(
     Ok(())
 }
 
-/// Removes what began before then.
-pub(super) fn forget_rollups(
-    conn: &Connection,
-    grain: Grain,
-    before: Timestamp,
-) -> rusqlite::Result<()> {
-    for sql in [FORGET_ROLLUPS, FORGET_PACKED, FORGET_TOTALS] {
-        conn.prepare_cached(sql)?.execute([grain.stored(), before.micros()])?;
-    }
-    Ok(())
-}
-
 /// The names of the sums, in the order of [`Counters::columns`].
 fn sums() -> impl Iterator<Item = String> {
     let latency = (0..LATENCY_BUCKETS).map(|bucket| format!("l{bucket}"));
@@ -434,13 +422,6 @@ const SUMS: [&str; 13] = [
 ];
 pub(super) const COLUMNS: usize = SUMS.len() + LATENCY_BUCKETS;
 /// Whose they are is told by the totals, of which there are few.
-const FORGET_ROLLUPS: &str = "\
-    DELETE FROM rollup WHERE grain = ?1 AND start < ?2
-    AND account IN (SELECT account FROM total WHERE grain = ?1 AND start < ?2)";
-const FORGET_PACKED: &str = "\
-    DELETE FROM packed WHERE grain = ?1 AND start < ?2
-    AND account IN (SELECT account FROM total WHERE grain = ?1 AND start < ?2)";
-const FORGET_TOTALS: &str = "DELETE FROM total WHERE grain = ?1 AND start < ?2";
 /// One step through the index for each account, however many rows it has.
 const ACCOUNTS: &str = "\
     WITH RECURSIVE each(account) AS (

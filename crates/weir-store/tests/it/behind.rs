@@ -198,6 +198,27 @@ fn rollups_add_up_over_flushes_and_restarts_and_say_how_far_they_know_the_ledger
 }
 
 #[test]
+fn what_is_forgotten_goes_in_parts_without_being_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let all = (0..9_000).map(|second| (key(1, second, "a"), counters(1, 1)));
+    store.add_usage(all, Seq(0));
+    store.flush();
+    store.forget(Forget::Rollups(Grain::Hour, Timestamp::from_secs(8_990)));
+    // What is asked for meanwhile, and less, brings nothing back and ends nothing early.
+    store.forget(Forget::Rollups(Grain::Hour, Timestamp::from_secs(10)));
+    // Rounds that are no longer than others: eighteen thousand rows are five parts.
+    for _part in 0..6 {
+        store.add_usage([(key(1, 9_000, "a"), counters(1, 1))], Seq(0));
+        store.flush();
+    }
+    let left = rollups(&store, 1);
+    assert_eq!(left.len(), 11);
+    assert_eq!(left[0].0.start, Timestamp::from_secs(8_990));
+    assert_eq!(left[10].1.requests, 6, "what was counted meanwhile");
+}
+
+#[test]
 fn windows_come_back_as_they_were_last_handed_in() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
