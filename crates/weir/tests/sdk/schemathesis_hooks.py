@@ -43,3 +43,8 @@ class InTurn:
 
     def set(self, case, data, context):
         case.headers["Authorization"] = f"Bearer {data}"
+        # A key that is drawn twice gives the first answer again, which tells of something that may
+        # be deleted since. Those that no key can be stay as they are.
+        once = case.headers.get("Idempotency-Key")
+        if isinstance(once, str) and 0 < len(once) < 240:
+            case.headers["Idempotency-Key"] = f"{once}-{next(TURN)}"
