@@ -79,7 +79,8 @@ pub(crate) fn report(error: &LoadError) -> io::Result<()> {
 }
 
 /// What is allowed and may well be meant otherwise: tokens that one side of a price forgets are
-/// free, nothing calls by a method that is misspelt, and no answer is kept yet.
+/// free, nothing calls by a method that is misspelt, no answer is kept yet, and a short secret can
+/// be guessed.
 fn warnings(settings: &Settings) -> Vec<String> {
     let forgets = |price: &Price| {
         let [input, output] = [Meter::InputTokens, Meter::OutputTokens].map(|it| price.charges(it));
@@ -97,6 +98,14 @@ fn warnings(settings: &Settings) -> Vec<String> {
     };
     let policy = &settings.policy;
     let mut warnings: Vec<String> = policy.prices().iter().filter_map(forgets).collect();
+    if let Some(key) = &settings.auth.admin_key
+        && key.expose().len() < ADMIN_KEY_BYTES
+    {
+        warnings.push(format!(
+            "auth.admin_key: it opens everything and has less than {ADMIN_KEY_BYTES} characters; \
+             `openssl rand -hex 24` makes one that nobody guesses"
+        ));
+    }
     for route in policy.routes() {
         let pattern = route.pattern.as_str();
         let methods = pattern.split(' ').next().unwrap_or_default().split(',');
@@ -117,6 +126,8 @@ fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
+/// A dozen random bytes in hexadecimal digits.
+const ADMIN_KEY_BYTES: usize = 24;
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 fn chain(error: &LoadError) -> String {

@@ -352,13 +352,19 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 #[test]
 fn check_warns_of_what_is_allowed_and_has_no_effect() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = "[upstreams.u]\nurls = [\"http://127.0.0.1:1\"]\n[plans.p]\n\
+    let config = "[auth]\nadmin_key = \"short\"\n\
+                  [upstreams.u]\nurls = [\"http://127.0.0.1:1\"]\n[plans.p]\n\
                   [[routes]]\nmatch = \"GTE,PURGE /a\"\nupstream = \"u\"\n\
                   [[routes]]\nmatch = \"GET /b\"\nupstream = \"u\"\ncache = \"http\"\n";
     std::fs::write(folder.path().join("weir.toml"), config).expect("written");
     let checked = done(bare(folder.path(), &["check"]));
     let warned = text(&checked.stderr);
-    assert_eq!(warned.lines().count(), 2, "{warned}");
+    assert_eq!(warned.lines().count(), 3, "{warned}");
+    assert!(
+        warned.contains("auth.admin_key: it opens everything and has less than 24"),
+        "{warned}"
+    );
+    assert!(!warned.contains("short"), "{warned}");
     assert!(warned.contains("`GTE` is no method of HTTP; did you mean `GET`?"), "{warned}");
     assert!(warned.contains("routes[GET /b].cache: answers are not kept yet"), "{warned}");
 }
