@@ -41,13 +41,13 @@ pub(super) fn check(rule: &Rule, window: &Window, ask: Ask) -> Result<(), Blocke
 pub(super) fn take(rule: &Rule, window: &mut Window, amount: u64, now: i64) -> i64 {
     let mut current = current(rule, window, now);
     if current.deficit == 0 {
-        // One that was forgotten, as its limit was gone for a while, does not count from one again:
-        // what was taken before would be given back to it.
-        current.busy_period = if *window == Window::default() {
-            u16::try_from(now & 0xffff).unwrap_or_default()
-        } else {
-            current.busy_period.wrapping_add(1)
+        // One that was forgotten, as its limit was gone for a while, or came from another rule does
+        // not count from one again: what was taken before would be given back to it.
+        let next = match current.busy_period {
+            NEW => u16::try_from(now & 0xffff).unwrap_or_default(),
+            last => last.wrapping_add(1),
         };
+        current.busy_period = if next == NEW { 1 } else { next };
     }
     current.deficit += times_length(rule, amount);
     *window = current.pack();
@@ -74,9 +74,10 @@ pub(super) struct Level {
 }
 
 impl Level {
-    /// The level in the same busy period with a deficit of so many units.
+    /// The level with a deficit of so many units, used under another rule: what was taken then is
+    /// not given back.
     pub(super) fn with_units(rule: &Rule, units: u64, now: i64) -> Window {
-        Self { at: now, deficit: times_length(rule, units), busy_period: 1 }.pack()
+        Self { at: now, deficit: times_length(rule, units), busy_period: NEW }.pack()
     }
 
     /// The same level held to a deficit.
@@ -131,4 +132,6 @@ pub(super) fn times_length(rule: &Rule, amount: u64) -> u128 {
 
 /// The burst of the largest rule is 2^98: this leaves debt of 16,000 times that.
 const DEFICIT_MAX: u128 = (1 << 112) - 1;
+/// Number of the stretch of a bucket that is new or began under another rule; no other has it.
+const NEW: u16 = 0;
 const HIGH_MASK: u64 = (1 << 48) - 1;
