@@ -4,7 +4,7 @@ use weir_core::calendar::Zone;
 use weir_core::limit::{Algorithm, Anchor, Period, Rule};
 use weir_core::window::Window;
 
-use super::{ALGORITHMS, calendar, drain, pass, rule, secs, wait_s};
+use super::{ALGORITHMS, at, calendar, drain, pass, rule, secs, wait_s};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -61,6 +61,20 @@ fn a_take_can_be_given_back_after_the_quota_changed() {
         let mut window = large.carry_over(&small, &window, secs(1_000));
         large.give_back(&mut window, taken, secs(1_000));
         assert_eq!(large.snapshot(&window, secs(1_000)).used, 0, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn what_a_bucket_of_another_length_took_is_not_given_back() {
+    let (short, long) =
+        (rule(Algorithm::TokenBucket, 50, HOUR), rule(Algorithm::TokenBucket, 50, 2 * HOUR));
+    // Whatever number the stretch has in which it was taken: it comes from these moments.
+    for micros in [0, 1, 2, 65_535, 65_536, 65_537] {
+        let mut window = Window::default();
+        let taken = pass(&short, &mut window, 30, at(micros)).unwrap();
+        let mut window = long.carry_over(&short, &window, at(micros));
+        long.give_back(&mut window, taken, at(micros));
+        assert_eq!(long.snapshot(&window, at(micros)).used, 30, "{micros}");
     }
 }
 
